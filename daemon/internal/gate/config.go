@@ -1,0 +1,71 @@
+package gate
+
+import (
+	"net/netip"
+	"runtime"
+	"time"
+)
+
+// Config are the bounds of a [Gate]. Zero means the default of each field;
+// nothing can be unlimited.
+type Config struct {
+	// MaxConnections bounds the open connections of the process: 50,000, and
+	// never more than the limit of open files less 256. What comes beyond is
+	// closed before TLS.
+	MaxConnections int
+	// PerAddress bounds the connections of one address (of one /64 for IPv6)
+	// that are not authenticated: 64. A connection is authenticated when its
+	// handshake ends with a verified client certificate; without one it counts
+	// until it is closed. What comes beyond waits.
+	PerAddress int
+	// PerAddressRate bounds the new connections of one address in a second,
+	// and how many may come at once: 200. What comes beyond waits.
+	PerAddressRate int
+	// PerAddressWaiting bounds how many connections of one address may wait:
+	// 512. What comes beyond is closed.
+	PerAddressWaiting int
+	// MaxWait is how long a connection waits for the bounds of its address, in
+	// all, before it is closed: 10 s.
+	MaxWait time.Duration
+	// MaxHandshakes bounds the handshakes that compute at the same time: four
+	// for each core. What comes beyond waits, within HandshakeTimeout.
+	MaxHandshakes int
+	// HandshakeTimeout bounds a TLS handshake: 10 s.
+	HandshakeTimeout time.Duration
+	// HandshakeBytes bounds what a client may send in its handshake, and so
+	// the memory that it takes before anybody vouches for it: 48 KiB.
+	HandshakeBytes int
+	// Linger is how long a refused client may take to read why, before its
+	// connection is closed: 1 s.
+	Linger time.Duration
+	// Deny lists networks whose connections are closed when accepted.
+	Deny []netip.Prefix
+	// Report, if not nil, is told of each connection refused and each
+	// handshake failed, from many goroutines. It must return at once.
+	Report func(Event)
+}
+
+// filesReserved are the open files left for everything but connections.
+const filesReserved = 256
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.MaxConnections, 50_000)
+	if files := openFiles(); files > 0 {
+		c.MaxConnections = min(c.MaxConnections, max(files-filesReserved, files/2))
+	}
+	setDefault(&c.PerAddress, 64)
+	setDefault(&c.PerAddressRate, 200)
+	setDefault(&c.PerAddressWaiting, 512)
+	setDefault(&c.MaxWait, 10*time.Second)
+	setDefault(&c.MaxHandshakes, 4*runtime.GOMAXPROCS(0))
+	setDefault(&c.HandshakeTimeout, 10*time.Second)
+	setDefault(&c.HandshakeBytes, 48<<10)
+	setDefault(&c.Linger, time.Second)
+	return c
+}
+
+func setDefault[T int | time.Duration](field *T, value T) {
+	if *field <= 0 {
+		*field = value
+	}
+}

@@ -1,0 +1,63 @@
+// Package keys has the names of log fields, so that one thing has one key
+// everywhere.
+package keys
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"busd/bus"
+)
+
+// Service is a service's name.
+func Service(name string) zap.Field { return zap.String("service", name) }
+
+// TRID names a connection.
+func TRID(t bus.TRID) zap.Field { return zap.String("trid", string(t)) }
+
+// Identity names a client across its connections.
+func Identity(i bus.Identity) zap.Field { return zap.String("identity", string(i)) }
+
+// Peer is what a certificate proves.
+func Peer(p bus.Peer) zap.Field { return zap.String("peer", p.Name) }
+
+// Remote is the other end's network address.
+func Remote(address string) zap.Field { return zap.String("remote", address) }
+
+// Message is a message's name.
+func Message(name string) zap.Field { return zap.String("message", name) }
+
+// Code is the code that err carries.
+func Code(err error) zap.Field { return zap.Stringer("code", bus.CodeOf(err)) }
+
+// Reason is err's text.
+func Reason(err error) zap.Field { return zap.NamedError("reason", err) }
+
+// URL is an address that was dialed.
+func URL(url string) zap.Field { return zap.String("url", url) }
+
+// Attempt counts from 1.
+func Attempt(n int) zap.Field { return zap.Int("attempt", n) }
+
+// Duration is how long something took or lasted.
+func Duration(d time.Duration) zap.Field { return zap.Duration("duration", d) }
+
+// Wait is how long until something happens.
+func Wait(d time.Duration) zap.Field { return zap.Duration("wait", d) }
+
+// In and Out count messages from and to the peer.
+func In(n uint64) zap.Field  { return zap.Uint64("in", n) }
+func Out(n uint64) zap.Field { return zap.Uint64("out", n) }
+
+// Stack is where a handler panicked.
+func Stack(stack []byte) zap.Field { return zap.ByteString("stack", stack) }
+
+// Conns counts connections.
+func Conns(n int) zap.Field { return zap.Int("conns", n) }
+
+// File is a path.
+func File(path string) zap.Field { return zap.String("file", path) }
+
+// Listener is a network address that is listened on.
+func Listener(address string) zap.Field { return zap.String("listener", address) }

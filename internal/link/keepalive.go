@@ -1,0 +1,100 @@
+package link
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"busd/bus"
+)
+
+// keepalive watches the line from the side that pings. It is guarded by the
+// link's mu.
+type keepalive struct {
+	timer   *time.Timer
+	pending bool // a ping is unanswered
+}
+
+// pingPayload tells our pings' pongs from unsolicited ones.
+const pingPayload = "busd"
+
+// maxPongs bounds the pongs that wait for the writer; RFC 6455, section 5.5.3,
+// lets an endpoint answer only the newest ping.
+const maxPongs = 4
+
+// startKeepalive schedules the first ping.
+func (l *Link) startKeepalive() {
+	if l.cfg.PingEvery > 0 && l.ending == nil {
+		l.alive.timer = time.AfterFunc(jitter(l.cfg.PingEvery), l.keepAlive)
+	}
+}
+
+// keepAlive is the timer's function: it pings, or finds that the last ping was
+// not answered in time.
+func (l *Link) keepAlive() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ending != nil {
+		return
+	}
+	if l.alive.pending {
+		dead := bus.Errorf(bus.CodeKeepaliveTimeout, "no answer to a ping within %s", l.cfg.PongWithin)
+		l.endLocked(ending{cause: dead.Dropped(), say: dead, close: dead.Code.CloseCode()})
+		return
+	}
+	l.alive.pending = true
+	l.pings = append(l.pings, pingPayload)
+	l.wakeLocked()
+	l.alive.timer.Reset(l.cfg.PongWithin)
+}
+
+// Probe sends a ping now and ends the link if it is not answered within d.
+func (l *Link) Probe(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ending != nil || l.alive.pending {
+		return
+	}
+	l.alive.pending = true
+	l.pings = append(l.pings, pingPayload)
+	l.wakeLocked()
+	if l.alive.timer == nil {
+		l.alive.timer = time.AfterFunc(d, l.keepAlive)
+		return
+	}
+	l.alive.timer.Reset(d)
+}
+
+// onPong is called by the reader.
+func (l *Link) onPong(string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.alive.pending {
+		return
+	}
+	l.alive.pending = false
+	if l.cfg.PingEvery > 0 {
+		l.alive.timer.Reset(jitter(l.cfg.PingEvery))
+	} else {
+		l.alive.timer.Stop()
+	}
+}
+
+// onPing is called by the reader; the writer answers.
+func (l *Link) onPing(payload string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ending != nil {
+		return
+	}
+	if len(l.pongs) == maxPongs {
+		l.pongs = l.pongs[1:]
+	}
+	l.pongs = append(l.pongs, payload)
+	l.wakeLocked()
+}
+
+// jitter spreads d by a tenth to either side, so that clients that came
+// together do not ping together.
+func jitter(d time.Duration) time.Duration {
+	return d - d/10 + rand.N(d/5+1) //nolint:gosec // not a secret
+}

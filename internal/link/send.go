@@ -1,0 +1,211 @@
+package link
+
+import (
+	"context"
+
+	"busd/bus"
+	"busd/internal/session"
+	"busd/internal/wire"
+)
+
+const (
+	bulk   = session.Bulk
+	urgent = session.Urgent
+)
+
+// An Answer is what came back for a request: a message, or nothing but that it
+// was handled (Message is nil), or an error.
+type Answer struct {
+	Message *wire.Message
+	Body    []byte
+	Err     error
+}
+
+// Send queues a data frame, encoded without its number. It returns once it is
+// queued, and waits for room until ctx ends.
+func (l *Link) Send(ctx context.Context, frame []byte) error {
+	return l.put(ctx, bulk, frame, func() { l.session.Put(bulk, frame) })
+}
+
+// SendNow queues a data frame if there is room; otherwise it ends the link
+// with slow_consumer. It never waits.
+func (l *Link) SendNow(frame []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ending != nil {
+		return l.ending.cause
+	}
+	if !l.session.Room(bulk, len(frame)) {
+		slow := bus.Errorf(bus.CodeSlowConsumer, "no room for a message that may not wait")
+		l.endLocked(ending{cause: slow.Dropped(), say: slow, close: slow.Code.CloseCode()})
+		return l.ending.cause
+	}
+	l.session.Put(bulk, frame)
+	l.wakeLocked()
+	return nil
+}
+
+// SendAcked queues a data frame that asks for an ack at once, and returns when
+// the peer has read, checked and queued it.
+func (l *Link) SendAcked(ctx context.Context, frame []byte) error {
+	a := l.await(ctx, func(tag uint64) error {
+		return l.put(ctx, bulk, frame, func() { l.session.PutAcked(frame, tag) })
+	}, nil)
+	return a.Err
+}
+
+// Request queues a request frame and waits for its answer. If ctx ends first
+// the peer is told to cancel it.
+func (l *Link) Request(ctx context.Context, frame []byte) (Answer, error) {
+	a := l.await(ctx, func(tag uint64) error {
+		return l.put(ctx, bulk, frame, func() { l.session.PutRequest(frame, tag) })
+	}, l.withdraw)
+	return a, a.Err
+}
+
+// Reply answers a request with a frame made by [wire.AppendAnswer]. It fails
+// if the request has its answer.
+func (l *Link) Reply(ctx context.Context, in *Incoming, frame []byte) error {
+	if !l.claimAnswer(in) {
+		return bus.Errorf(bus.CodeFailedPrecondition, "the request has been answered already")
+	}
+	return l.put(ctx, urgent, frame, func() { l.session.Put(urgent, frame) })
+}
+
+// putAnswer is for answers that the link itself gives; there is nobody to tell
+// if it has ended meanwhile.
+func (l *Link) putAnswer(ctx context.Context, frame []byte) {
+	_ = l.put(ctx, urgent, frame, func() { l.session.Put(urgent, frame) })
+}
+
+// put waits for room and queues.
+func (l *Link) put(ctx context.Context, lane session.Lane, frame []byte, queue func()) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.ending == nil && !l.session.Room(lane, len(frame)) {
+		if l.room == nil {
+			l.room = make(chan struct{})
+		}
+		room := l.room
+		l.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+		case <-l.conn.Done():
+		}
+		l.mu.Lock()
+		if l.ending == nil && ctx.Err() != nil {
+			return ended(ctx, "no room for the message in time: the peer reads too slowly")
+		}
+	}
+	if l.ending != nil {
+		return l.ending.cause
+	}
+	queue()
+	l.wakeLocked()
+	return nil
+}
+
+// ended says that a context is over.
+func ended(ctx context.Context, reason string) *bus.Error {
+	err := context.Cause(ctx)
+	return bus.Wrap(bus.CodeOf(ctx.Err()), err, reason)
+}
+
+// roomLocked wakes all who wait for room; each looks again.
+func (l *Link) roomLocked() {
+	if l.room != nil {
+		close(l.room)
+		l.room = nil
+	}
+}
+
+// await puts a frame with a tag and waits until something comes back for it.
+func (l *Link) await(ctx context.Context, put func(tag uint64) error, giveUp func(tag uint64)) Answer {
+	ch := make(chan Answer, 1)
+	l.mu.Lock()
+	if l.ending != nil {
+		defer l.mu.Unlock()
+		return Answer{Err: l.ending.cause}
+	}
+	l.tags++
+	tag := l.tags
+	if l.waiting == nil {
+		l.waiting = map[uint64]chan Answer{}
+	}
+	l.waiting[tag] = ch
+	l.mu.Unlock()
+	if err := put(tag); err != nil {
+		l.forget(tag)
+		return Answer{Err: err}
+	}
+	select {
+	case a := <-ch:
+		return a
+	case <-ctx.Done():
+	}
+	if !l.forget(tag) { // it came in this moment
+		return <-ch
+	}
+	if giveUp != nil {
+		giveUp(tag)
+	}
+	return Answer{Err: ended(ctx, "the peer did not answer in time")}
+}
+
+// forget stops waiting for a tag. It returns false if its answer has come.
+func (l *Link) forget(tag uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, waits := l.waiting[tag]
+	delete(l.waiting, tag)
+	return waits
+}
+
+// withdraw cancels a request that nobody waits for any more.
+func (l *Link) withdraw(tag uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ending != nil {
+		return
+	}
+	if n, written := l.session.Withdraw(tag); written {
+		l.cancels = append(l.cancels, n)
+		l.wakeLocked()
+	}
+}
+
+// Flush waits until the peer has read, checked and queued everything that was
+// put before.
+func (l *Link) Flush(ctx context.Context) error {
+	for {
+		l.mu.Lock()
+		if l.ending != nil {
+			defer l.mu.Unlock()
+			return l.ending.cause
+		}
+		if !l.session.Unsent() && !l.session.Unacked() {
+			l.mu.Unlock()
+			return nil
+		}
+		if l.room == nil {
+			l.room = make(chan struct{})
+		}
+		room := l.room
+		l.mu.Unlock()
+		select {
+		case <-room:
+		case <-l.conn.Done():
+		case <-ctx.Done():
+			return ended(ctx, "the peer did not take everything in time")
+		}
+	}
+}
+
+// Queued returns how much is kept for the peer, unsent or unacknowledged, in
+// bytes.
+func (l *Link) Queued() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.session.Queued()
+}

@@ -1,0 +1,281 @@
+package mtls
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+
+	"busd/bus"
+)
+
+// maxFile bounds a file that is read; the CA bundles of whole grids stay
+// below it.
+const maxFile = 8 << 20
+
+// Files names PEM files. CA files may hold several certificates each; Cert
+// holds the leaf first, then the intermediate ones.
+type Files struct {
+	Cert, Key string
+	CA        []string
+}
+
+// Material is what one end shows and whom it believes.
+type Material struct {
+	// Certificate is the end's own chain and key.
+	Certificate tls.Certificate
+	// CAs are the authorities that may have signed the other end's
+	// certificate.
+	CAs []*x509.Certificate
+}
+
+// MaterialFromPEM reads a server's material from memory. There must be a
+// certificate, its key and at least one CA.
+func MaterialFromPEM(cert, key, ca []byte) (Material, error) {
+	return serverMaterial(
+		pemFile{"the certificate", cert}, pemFile{"the key", key}, []pemFile{{"the CA", ca}})
+}
+
+// pemFile is a file's contents and what to call it in an error.
+type pemFile struct {
+	name string
+	data []byte
+}
+
+func serverMaterial(cert, key pemFile, cas []pemFile) (Material, error) {
+	pair, err := parsePair(cert, key)
+	if err != nil {
+		return Material{}, err
+	}
+	if fault := keyFault(pair.Leaf); fault != "" {
+		return Material{}, broken(nil, cert.name+": it has "+fault)
+	}
+	pool, err := parseCAs(cas)
+	if err != nil {
+		return Material{}, err
+	}
+	if len(pool) == 0 {
+		return Material{}, broken(nil, "no CA is named: nobody could show a certificate to be believed")
+	}
+	return Material{Certificate: pair, CAs: pool}, nil
+}
+
+// contents are the files' bytes.
+type contents struct {
+	cert, key pemFile
+	cas       []pemFile
+}
+
+// readServer reads the files of a server. It refuses a key file that anybody
+// but its owner may read or write.
+func (f Files) readServer() (contents, error) {
+	c, err := f.read()
+	if err != nil {
+		return c, err
+	}
+	return c, checkKeyMode(f.Key)
+}
+
+func (f Files) read() (contents, error) {
+	var c contents
+	if f.Cert == "" || f.Key == "" {
+		return c, broken(nil, "no certificate file or no key file is named: both are needed")
+	}
+	var err error
+	if c.cert, err = readFile("certificate", f.Cert); err != nil {
+		return c, err
+	}
+	if c.key, err = readFile("key", f.Key); err != nil {
+		return c, err
+	}
+	c.cas, err = readCAs(f.CA)
+	return c, err
+}
+
+func readCAs(paths []string) ([]pemFile, error) {
+	var cas []pemFile
+	for _, path := range paths {
+		file, err := readFile("CA", path)
+		if err != nil {
+			return nil, err
+		}
+		cas = append(cas, file)
+	}
+	return cas, nil
+}
+
+func (c contents) hash() [sha256.Size]byte {
+	sum := sha256.New()
+	for _, file := range append([]pemFile{c.cert, c.key}, c.cas...) {
+		part := sha256.Sum256(file.data)
+		sum.Write(part[:])
+	}
+	return [sha256.Size]byte(sum.Sum(nil))
+}
+
+func readFile(what, path string) (pemFile, error) {
+	name := what + " file " + path
+	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return pemFile{}, broken(plainCause(err), name)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
+		return pemFile{}, broken(errors.New("is not a regular file"), name)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return pemFile{}, broken(plainCause(err), name)
+	}
+	if len(data) > maxFile {
+		return pemFile{}, broken(errors.New("is larger than 8 MiB"), name)
+	}
+	return pemFile{name, data}, nil
+}
+
+// checkKeyMode refuses a server's key that others may read or replace: it is
+// an error at start, not a surprise later.
+func checkKeyMode(path string) error {
+	if runtime.GOOS == "windows" { // has no such bits
+		return nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return broken(plainCause(err), "key file "+path)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return bus.Errorf(bus.CodeFailedPrecondition,
+			"key file %s: others than its owner may use it (mode %04o): chmod 600 %s", path, mode, path)
+	}
+	return nil
+}
+
+func parsePair(cert, key pemFile) (tls.Certificate, error) {
+	if !hasPEM(cert.data, isCertificate) {
+		return tls.Certificate{}, broken(noPEM(cert.data, "certificate"), cert.name)
+	}
+	if !hasPEM(key.data, isPrivateKey) {
+		return tls.Certificate{}, broken(noPEM(key.data, "private key"), key.name)
+	}
+	pair, err := tls.X509KeyPair(cert.data, key.data)
+	switch {
+	case err == nil:
+		return pair, nil
+	case strings.Contains(err.Error(), "does not match"):
+		return pair, broken(nil, key.name+" is not the key of "+cert.name)
+	default:
+		return pair, broken(err, cert.name+" and "+key.name+" cannot be used")
+	}
+}
+
+func parseCAs(files []pemFile) ([]*x509.Certificate, error) {
+	var cas []*x509.Certificate
+	for _, file := range files {
+		found := false
+		for rest := file.data; ; {
+			var block *pem.Block
+			if block, rest = pem.Decode(rest); block == nil {
+				break
+			}
+			if !isCertificate(block.Type) {
+				continue
+			}
+			cert, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				return nil, broken(err, file.name+": a certificate in it cannot be read")
+			}
+			if cert.BasicConstraintsValid && !cert.IsCA {
+				return nil, broken(nil, file.name+": the certificate of "+cert.Subject.String()+" in it is not a CA's")
+			}
+			found = true
+			if !slices.ContainsFunc(cas, cert.Equal) {
+				cas = append(cas, cert)
+			}
+		}
+		if !found {
+			return nil, broken(noPEM(file.data, "certificate"), file.name)
+		}
+	}
+	return cas, nil
+}
+
+func isCertificate(block string) bool { return block == "CERTIFICATE" }
+
+func isPrivateKey(block string) bool {
+	return block == "PRIVATE KEY" || strings.HasSuffix(block, " PRIVATE KEY") && block != "ENCRYPTED PRIVATE KEY"
+}
+
+func hasPEM(data []byte, want func(block string) bool) bool {
+	for rest := data; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return false
+		}
+		if want(block.Type) {
+			return true
+		}
+	}
+}
+
+// noPEM says what is there in place of what was wanted.
+func noPEM(data []byte, want string) error {
+	block, _ := pem.Decode(data)
+	switch {
+	case len(bytes.TrimSpace(data)) == 0:
+		return errors.New("is empty")
+	case block == nil:
+		return errors.New("is not PEM (-----BEGIN …): want a " + want)
+	case strings.Contains(block.Type, "ENCRYPTED"):
+		return errors.New("is encrypted: the key must stand in the clear in a file that only its owner may read")
+	}
+	return errors.New("holds a " + strings.ToLower(block.Type) + ": want a " + want)
+}
+
+// plainCause leaves out the path, which the reason names already.
+func plainCause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// broken is an error about what is configured here; it stays here, so its
+// reason says everything. It is temporary: files are replaced while programs
+// run.
+func broken(cause error, reason string) error {
+	if cause != nil {
+		reason += ": " + cause.Error()
+	}
+	return bus.Errorf(bus.CodeFailedPrecondition, "%s", reason)
+}
+
+func poolOf(cas []*x509.Certificate) *x509.CertPool {
+	pool := x509.NewCertPool()
+	for _, cert := range cas {
+		pool.AddCert(cert)
+	}
+	return pool
+}
+
+// hashSet returns a hash of certificates that does not depend on their order.
+func hashSet(certs []*x509.Certificate) [sha256.Size]byte {
+	hashes := make([][sha256.Size]byte, 0, len(certs))
+	for _, cert := range certs {
+		hashes = append(hashes, sha256.Sum256(cert.Raw))
+	}
+	slices.SortFunc(hashes, func(a, b [sha256.Size]byte) int { return bytes.Compare(a[:], b[:]) })
+	sum := sha256.New()
+	for _, hash := range hashes {
+		sum.Write(hash[:])
+	}
+	return [sha256.Size]byte(sum.Sum(nil))
+}

@@ -1,0 +1,139 @@
+package mtls
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"time"
+
+	"busd/bus"
+)
+
+// nextProtos: a WebSocket upgrade needs HTTP/1.1.
+var nextProtos = []string{"http/1.1"}
+
+// A Policy says whom a server accepts. The zero value asks for a certificate,
+// verifies it if one is given, and names peers automatically.
+type Policy struct {
+	// Require demands a client certificate in the handshake. Without it a
+	// client without one gets through, as nobody.
+	Require bool
+	// Naming is the rule for peers' names: a certificate that it gives no
+	// name is refused in the handshake.
+	Naming Naming
+	// Now is the clock that certificates are checked against; nil means
+	// time.Now.
+	Now func() time.Time
+}
+
+func (p Policy) now() time.Time {
+	if p.Now == nil {
+		return time.Now()
+	}
+	return p.Now()
+}
+
+// ServerConfig returns the configuration of a server whose material does not
+// change. It refuses material without a certificate or without a CA.
+//
+// Every check of a client's certificate runs on resumed TLS sessions too:
+// chain and time anew, use, key, and the peer's name. Tickets are encrypted
+// with keys of this configuration alone, which rotate daily.
+func ServerConfig(m Material, p Policy) (*tls.Config, error) {
+	g, err := newGeneration(m, p, nil)
+	if err != nil {
+		return nil, err
+	}
+	return g.config, nil
+}
+
+// A generation is the configuration for one state of the material. Handshakes
+// that began with it end with it.
+type generation struct {
+	config *tls.Config
+	cas    [sha256.Size]byte
+	// tickets keeps the keys of session tickets, and rotates them: it is
+	// shared by generations that believe the same CAs. A ticket of another
+	// set of CAs cannot be read, so its handshake is a full one.
+	tickets *tls.Config
+}
+
+func newGeneration(m Material, p Policy, last *generation) (*generation, error) {
+	if len(m.Certificate.Certificate) == 0 || m.Certificate.PrivateKey == nil {
+		return nil, broken(nil, "a server needs a certificate and its key")
+	}
+	if len(m.CAs) == 0 {
+		return nil, broken(nil, "a server needs at least one CA to believe")
+	}
+	g := &generation{cas: hashSet(m.CAs)}
+	if last != nil && last.cas == g.cas {
+		g.tickets = last.tickets
+	} else {
+		g.tickets = &tls.Config{MinVersion: tls.VersionTLS13, Time: p.now}
+	}
+	pool := poolOf(m.CAs)
+	auth := tls.VerifyClientCertIfGiven
+	if p.Require {
+		auth = tls.RequireAndVerifyClientCert
+	}
+	g.config = &tls.Config{
+		MinVersion:   tls.VersionTLS13,
+		NextProtos:   nextProtos,
+		Certificates: []tls.Certificate{m.Certificate},
+		ClientAuth:   auth,
+		ClientCAs:    pool,
+		Time:         p.now,
+		// crypto/tls would take the keys of the listener's configuration,
+		// which outlives the CAs.
+		WrapSession:      g.tickets.EncryptTicket,
+		UnwrapSession:    g.tickets.DecryptTicket,
+		VerifyConnection: func(state tls.ConnectionState) error { return verifyClient(state, pool, p) },
+	}
+	return g, nil
+}
+
+// verifyClient runs in every handshake, resumed or not.
+func verifyClient(state tls.ConnectionState, pool *x509.CertPool, p Policy) error {
+	if len(state.PeerCertificates) == 0 {
+		if p.Require {
+			return bus.Errorf(bus.CodeUnauthenticated, "no client certificate")
+		}
+		return nil
+	}
+	if state.DidResume {
+		chains, err := verifyAnew(state.PeerCertificates, pool, p.now())
+		if err != nil {
+			return err
+		}
+		state.VerifiedChains = chains
+	}
+	if len(state.VerifiedChains) == 0 {
+		return refuse("the client certificate was not verified")
+	}
+	for _, chain := range state.VerifiedChains {
+		if err := checkClientChain(chain); err != nil {
+			return err
+		}
+	}
+	_, err := p.Naming.Peer(state)
+	return err
+}
+
+// verifyAnew verifies the certificates of a resumed session as crypto/tls does
+// those of a new one.
+func verifyAnew(certs []*x509.Certificate, pool *x509.CertPool, now time.Time) ([][]*x509.Certificate, error) {
+	between := x509.NewCertPool()
+	for _, cert := range certs[1:] {
+		between.AddCert(cert)
+	}
+	chains, err := certs[0].Verify(x509.VerifyOptions{
+		Roots:         pool,
+		Intermediates: between,
+		CurrentTime:   now,
+		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	if err != nil {
+		return nil, &tls.CertificateVerificationError{UnverifiedCertificates: certs, Err: err}
+	}
+	return chains, nil
+}

@@ -1,0 +1,115 @@
+package mtls
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Source serves certificates from files and reads them again, without
+// dropping anyone: each handshake takes what was read last. If the files
+// cannot be used, what was read before stays. All methods may be called
+// concurrently.
+type Source struct {
+	// Fixed at creation.
+	files  Files
+	policy Policy
+	config *tls.Config
+
+	current atomic.Pointer[generation]
+
+	// mu makes reloads one after the other.
+	mu   sync.Mutex
+	seen [sha256.Size]byte
+}
+
+// NewSource reads the files. The error names the file that cannot be used:
+// missing, not PEM, a key that is not the certificate's, a key file that
+// others than its owner may read, no CA at all.
+func NewSource(files Files, policy Policy) (*Source, error) {
+	s := &Source{files: files, policy: policy}
+	if _, err := s.Reload(); err != nil {
+		return nil, err
+	}
+	s.config = &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		NextProtos: nextProtos,
+		Time:       policy.now,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			return s.current.Load().config, nil
+		},
+	}
+	return s, nil
+}
+
+// Config returns the configuration for a listener. It stays valid: handshakes
+// follow the files.
+func (s *Source) Config() *tls.Config { return s.config }
+
+// Leaf returns the certificate that is served now, for a notice before it
+// expires. The caller must not change it.
+func (s *Source) Leaf() *x509.Certificate { return s.current.Load().config.Certificates[0].Leaf }
+
+// Reload reads the files now. It tells whether they had changed. On an error
+// nothing changes. TLS sessions can be resumed across a change, except of the
+// set of CAs.
+func (s *Source) Reload() (changed bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, err := s.files.readServer()
+	if err != nil {
+		return false, err
+	}
+	hash := c.hash()
+	last := s.current.Load()
+	if last != nil && hash == s.seen {
+		return false, nil
+	}
+	m, err := serverMaterial(c.cert, c.key, c.cas)
+	if err != nil {
+		return false, err
+	}
+	g, err := newGeneration(m, s.policy, last)
+	if err != nil {
+		return false, err
+	}
+	s.current.Store(g)
+	s.seen = hash
+	return true, nil
+}
+
+// Run looks at the files every so often, until ctx ends, and returns ctx's
+// error. It compares contents, so that neither a quick second change nor a
+// swapped symbolic link escapes it. report, which may be nil, is called with
+// nil when other files are served, and with an error when files cannot be
+// used; the same error again and again is reported once.
+func (s *Source) Run(ctx context.Context, every time.Duration, report func(err error)) error {
+	if report == nil {
+		report = func(error) {}
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	var told string
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+		changed, err := s.Reload()
+		switch {
+		case err != nil && err.Error() != told:
+			told = err.Error()
+			report(err)
+		case err == nil:
+			told = ""
+			if changed {
+				report(nil)
+			}
+		}
+	}
+}

@@ -1,0 +1,319 @@
+package session
+
+import (
+	"busd/bus"
+	"busd/internal/wire"
+)
+
+// Defaults and limits; docs/protocol.md states them.
+const (
+	// DefaultCredit is what each end grants the other, in bytes.
+	DefaultCredit = 1 << 20
+	// DefaultBuffer bounds the frames kept for the peer, unsent and
+	// unacknowledged together, in bytes.
+	DefaultBuffer = 1 << 20
+	// MinCost is what a frame costs in credit at least, in bytes.
+	MinCost = 64
+	// ackFrames and ackBytes are after how much an ack is due at once.
+	ackFrames = 64
+	ackBytes  = 256 << 10
+)
+
+// A Lane says what rule a frame is under.
+type Lane uint8
+
+// The lanes.
+const (
+	// Bulk: data, requests and calls. They consume the peer's credit.
+	Bulk Lane = iota
+	// Urgent: answers and errors. They consume none, and pass bulk frames
+	// that wait for credit.
+	Urgent
+)
+
+// What a frame's tag waits for.
+const (
+	waitNothing uint8 = iota
+	waitAck
+	waitAnswer
+)
+
+// A Session is one end's view of the frames between an identity and a
+// service. It must not be used concurrently.
+type Session struct {
+	// Fixed at creation.
+	buffer int // bound of bulk and sent together, and of urgent alone
+	grant  uint64
+	ackAt  int // an ack is due after so many bytes
+
+	// Outgoing.
+	lanes   [2]queue
+	sent    queue // written and not acknowledged, in the order of numbers
+	order   uint64
+	written uint64            // number of the last frame written
+	acked   uint64            // number of the last frame the peer has seen
+	credit  uint64            // bytes ever granted to us
+	spent   uint64            // bytes ever spent of it
+	granted uint64            // the peer's first grant
+	asked   map[uint64]uint64 // number of an unanswered request → its tag
+	numbers map[uint64]uint64 // the same the other way round
+	given   map[uint64]bool   // tags whose unsent frame was taken back
+
+	// Incoming.
+	arrived   uint64 // number of the last frame from the peer
+	seen      uint64 // number of the last frame that was taken
+	skipping  bool   // a frame was not taken: seen stays
+	consumed  uint64 // bytes of credit the peer ever spent
+	released  uint64 // bytes of credit ever given back
+	toldSeen  uint64 // what the last ack said
+	toldBack  uint64
+	unackedIn int // bytes seen since the last ack
+	ackAsked  bool
+}
+
+// New makes a session. grant is the credit that this end has granted the
+// peer, credit what the peer has granted this end, buffer the bound on what is
+// kept for the peer; all in bytes.
+func New(grant, credit, buffer int) *Session {
+	return &Session{
+		buffer:  buffer,
+		grant:   uint64(grant),  //nolint:gosec // a positive size
+		granted: uint64(credit), //nolint:gosec // a positive size
+		credit:  uint64(credit), //nolint:gosec // a positive size
+		ackAt:   min(ackBytes, grant/4),
+	}
+}
+
+// Cost is what a frame of so many bytes on the wire costs in credit.
+func Cost(size int) uint64 { return uint64(max(size, MinCost)) } //nolint:gosec // sizes are positive
+
+// Room tells whether a frame of size bytes finds room in the lane now. A lane
+// that is empty always has room for one frame of the buffer's size.
+func (s *Session) Room(lane Lane, size int) bool {
+	if lane == Urgent {
+		return s.lanes[Urgent].bytes()+size <= s.buffer
+	}
+	return s.lanes[Bulk].bytes()+s.sent.bytes()+size <= s.buffer
+}
+
+// Put queues a frame without its number ([wire.AppendNumber] adds it when it
+// is first written). The caller has asked Room, or may not wait.
+func (s *Session) Put(lane Lane, frame []byte) { s.put(lane, frame, 0, waitNothing) }
+
+// PutAcked is Put for a bulk frame whose ack is awaited: [Session.Acked]
+// returns tag. Tags are the caller's, unique and never 0.
+func (s *Session) PutAcked(frame []byte, tag uint64) { s.put(Bulk, frame, tag, waitAck) }
+
+// PutRequest is Put for a bulk frame whose answer is awaited:
+// [Session.Answered] returns tag.
+func (s *Session) PutRequest(frame []byte, tag uint64) { s.put(Bulk, frame, tag, waitAnswer) }
+
+func (s *Session) put(lane Lane, frame []byte, tag uint64, waits uint8) {
+	s.order++
+	s.lanes[lane].push(record{order: s.order, tag: tag, kind: waits}, frame)
+}
+
+// AppendFrames appends what may be written now, in the order in which it was
+// put, until dst holds limit bytes or more; it numbers each frame. Where the
+// oldest bulk frame waits for credit, urgent frames pass it.
+func (s *Session) AppendFrames(dst []byte, limit int) []byte {
+	for len(dst) < limit {
+		lane, ok := s.next()
+		if !ok {
+			break
+		}
+		dst = s.write(dst, lane)
+	}
+	return dst
+}
+
+// Writable tells whether AppendFrames would append anything.
+func (s *Session) Writable() bool {
+	_, ok := s.next()
+	return ok
+}
+
+// Unsent tells whether anything waits to be written, for credit or for the
+// writer.
+func (s *Session) Unsent() bool { return !s.lanes[Bulk].empty() || !s.lanes[Urgent].empty() }
+
+// Unacked tells whether anything written was not acknowledged yet.
+func (s *Session) Unacked() bool { return !s.sent.empty() }
+
+// next chooses the lane of the next frame to write.
+func (s *Session) next() (Lane, bool) {
+	s.skipGiven()
+	bulk, urgent := &s.lanes[Bulk], &s.lanes[Urgent]
+	if bulk.empty() || !s.affordable() {
+		return Urgent, !urgent.empty()
+	}
+	if urgent.empty() {
+		return Bulk, true
+	}
+	b, _ := bulk.first()
+	u, _ := urgent.first()
+	if b.order < u.order {
+		return Bulk, true
+	}
+	return Urgent, true
+}
+
+// skipGiven removes bulk frames at the head that were taken back.
+func (s *Session) skipGiven() {
+	for len(s.given) > 0 && !s.lanes[Bulk].empty() {
+		r, _ := s.lanes[Bulk].first()
+		if r.tag == 0 || !s.given[r.tag] {
+			return
+		}
+		delete(s.given, r.tag)
+		s.lanes[Bulk].pop()
+	}
+}
+
+// affordable tells whether credit is left for the oldest bulk frame.
+func (s *Session) affordable() bool {
+	r, _ := s.lanes[Bulk].first()
+	return s.spent+Cost(r.size+wire.NumberSize(s.written+1)) <= s.credit
+}
+
+// write moves the oldest frame of the lane to dst and to the sent ones.
+func (s *Session) write(dst []byte, lane Lane) []byte {
+	r, frame := s.lanes[lane].first()
+	s.written++
+	start := len(dst)
+	dst = wire.AppendNumber(dst, frame, s.written)
+	if lane == Bulk {
+		s.spent += Cost(len(dst) - start)
+	}
+	if r.kind == waitAnswer {
+		if s.asked == nil {
+			s.asked, s.numbers = map[uint64]uint64{}, map[uint64]uint64{}
+		}
+		s.asked[s.written], s.numbers[r.tag] = r.tag, s.written
+	}
+	s.sent.push(r, frame)
+	s.lanes[lane].pop()
+	return dst
+}
+
+// Withdraw takes a request back that nobody waits for any more. If its frame
+// was written it returns its number, so that a cancel can be sent; otherwise
+// the frame is never written.
+func (s *Session) Withdraw(tag uint64) (n uint64, written bool) {
+	if n, written = s.numbers[tag]; written {
+		return n, true
+	}
+	if s.given == nil {
+		s.given = map[uint64]bool{}
+	}
+	s.given[tag] = true
+	return 0, false
+}
+
+// Answered takes an answer's or error's reference to one of our frames. It
+// returns the tag that waits for it, or 0 if nobody does any more.
+func (s *Session) Answered(re uint64) (tag uint64, err *bus.Error) {
+	if re == 0 || re > s.written {
+		return 0, bus.Errorf(bus.CodeProtocolError, "answer to frame %d: the last frame sent was %d", re, s.written)
+	}
+	tag = s.asked[re]
+	if tag != 0 {
+		delete(s.asked, re)
+		delete(s.numbers, tag)
+	}
+	return tag, nil
+}
+
+// Acked takes the peer's ack: the last number it has seen, and how many bytes
+// of credit it ever gave back. It returns the tags whose ack that is.
+func (s *Session) Acked(seen, released uint64) (tags []uint64, err *bus.Error) {
+	switch {
+	case seen > s.written:
+		return nil, bus.Errorf(bus.CodeProtocolError, "ack of frame %d: the last frame sent was %d", seen, s.written)
+	case seen < s.acked:
+		return nil, bus.Errorf(bus.CodeProtocolError, "ack of frame %d after one of frame %d", seen, s.acked)
+	case released > s.spent:
+		return nil, bus.Errorf(bus.CodeProtocolError, "ack gives back %d bytes of credit: only %d were spent", released, s.spent)
+	case s.granted+released < s.credit:
+		return nil, bus.Errorf(bus.CodeProtocolError, "ack gives back %d bytes of credit: an earlier one gave %d", released, s.credit-s.granted)
+	}
+	for ; s.acked < seen; s.acked++ {
+		r, _ := s.sent.first()
+		if r.kind == waitAck {
+			tags = append(tags, r.tag)
+		}
+		s.sent.pop()
+	}
+	s.credit = s.granted + released
+	return tags, nil
+}
+
+// Received takes a numbered frame of size bytes from the peer; consumes says
+// whether it is of a kind that consumes credit.
+func (s *Session) Received(n uint64, size int, consumes, ackAtOnce bool) *bus.Error {
+	if err := s.arrive(n); err != nil {
+		return err
+	}
+	if consumes {
+		s.consumed += Cost(size)
+		if s.consumed-s.released > s.grant {
+			return bus.Errorf(bus.CodeProtocolError, "credit exceeded: granted %d bytes, %d are in use", s.grant, s.consumed-s.released)
+		}
+	}
+	if s.skipping {
+		return nil
+	}
+	s.seen = n
+	s.unackedIn += size
+	s.ackAsked = s.ackAsked || ackAtOnce
+	return nil
+}
+
+// Skip takes the number of a frame that is thrown away. Neither it nor any
+// after it is ever acknowledged, so that the peer knows.
+func (s *Session) Skip(n uint64) *bus.Error {
+	s.skipping = true
+	return s.arrive(n)
+}
+
+func (s *Session) arrive(n uint64) *bus.Error {
+	if n != s.arrived+1 {
+		return bus.Errorf(bus.CodeProtocolError, "frame number: want %d, got %d", s.arrived+1, n)
+	}
+	s.arrived = n
+	return nil
+}
+
+// Release gives back the credit that a frame of size bytes consumed: it has
+// been handled, or thrown away.
+func (s *Session) Release(size int) { s.released += Cost(size) }
+
+// Seen returns the number of the last frame from the peer.
+func (s *Session) Seen() uint64 { return s.seen }
+
+// Unreported tells whether there is anything that an ack would say.
+func (s *Session) Unreported() bool { return s.seen != s.toldSeen || s.released != s.toldBack }
+
+// AckDue tells whether an ack must be sent now: the peer asked for it, 64
+// frames or 256 KiB came (or a quarter of the credit, if that is less), or as
+// much credit came back.
+func (s *Session) AckDue() bool {
+	return s.ackAsked || s.seen-s.toldSeen >= ackFrames || s.unackedIn >= s.ackAt ||
+		s.released-s.toldBack >= uint64(s.ackAt) //nolint:gosec // ackAt is positive
+}
+
+// AckNow makes an ack due.
+func (s *Session) AckNow() { s.ackAsked = true }
+
+// AppendAck appends an ack of everything seen and released so far.
+func (s *Session) AppendAck(dst []byte) []byte {
+	s.toldSeen, s.toldBack = s.seen, s.released
+	s.unackedIn, s.ackAsked = 0, false
+	return wire.AppendAck(dst, s.seen, s.released)
+}
+
+// Queued returns how much is kept for the peer, unsent or unacknowledged, in
+// bytes.
+func (s *Session) Queued() int {
+	return s.lanes[Bulk].bytes() + s.lanes[Urgent].bytes() + s.sent.bytes()
+}

@@ -1,0 +1,80 @@
+package wire
+
+import (
+	"reflect"
+	"unsafe"
+)
+
+// Only this file reads and writes Go values by address. Reflection would do,
+// but each field read or written through it costs several times what the rest
+// of its encoding does (BenchmarkAppend, BenchmarkUnpack), and it allocates
+// for every slice. What makes it safe: a place is only ever made from a
+// pointer to a value of the type that the plan was compiled for, is moved only
+// by offsets that reflect gave for that type, and is read only as the Go type
+// that the plan found there.
+
+// A place is the address of a Go value. It keeps what it points into alive.
+type place struct{ p unsafe.Pointer }
+
+// as views the value as a T.
+func as[T any](m place) *T { return (*T)(m.p) }
+
+// field returns the place of a part of the value.
+func (m place) field(offset uintptr) place { return place{unsafe.Add(m.p, offset)} }
+
+// isNil tells whether a pointer, slice, map or interface is nil: each of them
+// begins with a word that is nil only then.
+func (m place) isNil() bool { return *(*unsafe.Pointer)(m.p) == nil }
+
+// target returns what the pointer at m points to.
+func (m place) target() place { return place{*(*unsafe.Pointer)(m.p)} }
+
+// setTarget makes the pointer at m point to t.
+func (m place) setTarget(t place) { *(*unsafe.Pointer)(m.p) = t.p }
+
+// A sliceHeader is what a slice is made of, whatever its elements.
+type sliceHeader struct {
+	first    unsafe.Pointer
+	len, cap int
+}
+
+// list returns the first element of the slice at m, and how many there are.
+func (m place) list() (place, int) {
+	h := (*sliceHeader)(m.p)
+	return place{h.first}, h.len
+}
+
+// newList puts a new slice of type t and n zero elements at m, and returns the
+// first. A slice of none is empty, not nil.
+func (m place) newList(t reflect.Type, n int) place {
+	first := reflect.MakeSlice(t, n, n).UnsafePointer()
+	*(*sliceHeader)(m.p) = sliceHeader{first, n, n}
+	return place{first}
+}
+
+// newValue returns the place of a new zero value of type t.
+func newValue(t reflect.Type) place { return place{reflect.New(t).UnsafePointer()} }
+
+// reflected returns the value, of type t, for what only reflection can do.
+func (m place) reflected(t reflect.Type) reflect.Value { return reflect.NewAt(t, m.p).Elem() }
+
+// An anyHeader is what an interface without methods is made of.
+type anyHeader struct{ typ, data unsafe.Pointer }
+
+// pointerIn returns the place that the pointer in v points to; of a struct in
+// v that is not direct, where the struct is, which must not be written to.
+func pointerIn(v any) place { return place{(*anyHeader)(unsafe.Pointer(&v)).data} }
+
+// boxed returns the place of a copy of the struct in v, for a type of which
+// isDirect says yes.
+func boxed(v any) place {
+	word := new(unsafe.Pointer)
+	*word = pointerIn(v).p
+	return place{unsafe.Pointer(word)}
+}
+
+// isDirect tells whether an interface holds values of type t themselves, as it
+// does for what consists of one pointer, and not their address. Asking it of a
+// zero value needs no knowledge of the compiler's rule: its one word is nil
+// exactly then.
+func isDirect(t reflect.Type) bool { return pointerIn(reflect.Zero(t).Interface()).p == nil }

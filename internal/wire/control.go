@@ -1,0 +1,237 @@
+package wire
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/vmihailenco/msgpack/v5"
+
+	"busd/bus"
+)
+
+// HelloFrame is what a client says first. Keys that a receiver does not know are
+// ignored, in this and every other control frame.
+type HelloFrame struct {
+	// Instance is what the client adds to its peer's name; empty where the
+	// service makes one connection for each certificate.
+	Instance string `msgpack:"instance,omitempty"`
+	// Args are the connect arguments.
+	Args map[string]any `msgpack:"args,omitempty"`
+	// Fingerprint is of the contract that the client holds already.
+	Fingerprint string `msgpack:"fingerprint,omitempty"`
+	// Session, Token and Seen are what a client says to resume.
+	Session string `msgpack:"session,omitempty"`
+	Token   []byte `msgpack:"token,omitempty"`
+	Seen    int64  `msgpack:"seen,omitempty"`
+	// Credit is what the client grants the service, in bytes.
+	Credit int64 `msgpack:"credit"`
+	// Features are the optional parts of the protocol that the client speaks.
+	Features []string `msgpack:"features,omitempty"`
+	// Client names the program, for logs.
+	Client Program `msgpack:"client,omitempty"`
+}
+
+// A Program is a name and a version.
+type Program struct {
+	Name    string `msgpack:"name"`
+	Version string `msgpack:"version"`
+}
+
+// WelcomeFrame is what a service answers to a hello that it accepts.
+type WelcomeFrame struct {
+	TRID     string `msgpack:"trid"`
+	Identity string `msgpack:"identity"`
+	Session  string `msgpack:"session,omitempty"`
+	Token    []byte `msgpack:"token,omitempty"`
+	// Resumed tells whether the session goes on; if one was asked for and it
+	// does not, ResumeReason says why: expired, overflowed, restarted, unknown.
+	Resumed      bool   `msgpack:"resumed"`
+	ResumeReason string `msgpack:"resume_reason,omitempty"`
+	Seen         int64  `msgpack:"seen"`
+	// Credit is what the service grants the client, in bytes.
+	Credit int64 `msgpack:"credit"`
+	// KeepAliveMS is how often the client is to ping, IdleMS after how much
+	// silence it is dropped.
+	KeepAliveMS int64    `msgpack:"keep_alive_ms"`
+	IdleMS      int64    `msgpack:"idle_ms"`
+	Limits      Limits   `msgpack:"limits"`
+	Features    []string `msgpack:"features,omitempty"`
+	Node        string   `msgpack:"node,omitempty"`
+	Fingerprint string   `msgpack:"fingerprint"`
+	// Contract is the contract's JSON document; empty if the client holds it.
+	Contract string `msgpack:"contract,omitempty"`
+}
+
+// Limits are what the service takes of one message.
+type Limits struct {
+	Message int64 `msgpack:"message"` // bytes of a frame
+	Batch   int64 `msgpack:"batch"`   // bytes of a WebSocket message
+	Depth   int64 `msgpack:"depth"`
+	Values  int64 `msgpack:"values"`
+}
+
+type dropFrame struct {
+	Code     int64  `msgpack:"code"`
+	Reason   string `msgpack:"reason"`
+	Retry    string `msgpack:"retry"`
+	AfterMS  int64  `msgpack:"after_ms,omitempty"`
+	SpreadMS int64  `msgpack:"spread_ms,omitempty"`
+}
+
+type errorFrame struct {
+	Code   int64  `msgpack:"code"`
+	Reason string `msgpack:"reason"`
+	Path   string `msgpack:"path,omitempty"`
+}
+
+// maxReason bounds what is told to a peer, in bytes.
+const maxReason = 1000
+
+// AppendHello appends a hello frame. It fails when args hold what cannot be
+// sent.
+func AppendHello(dst []byte, h *HelloFrame) ([]byte, error) {
+	if h.Args != nil {
+		if _, err := AppendAny(nil, h.Args); err != nil {
+			return nil, fmt.Errorf("connect args: %w", err)
+		}
+	}
+	return appendControl(appendHead(dst, Hello, 2), h), nil
+}
+
+// DecodeHello reads the map of a hello frame.
+func DecodeHello(body []byte) (*HelloFrame, error) {
+	h := new(HelloFrame)
+	if err := decodeControl(Hello, body, h); err != nil {
+		return nil, err
+	}
+	if h.Seen < 0 || h.Credit < 0 {
+		return nil, bus.Errorf(bus.CodeProtocolError, "frame hello: seen and credit must not be negative")
+	}
+	return h, nil
+}
+
+// AppendWelcome appends a welcome frame.
+func AppendWelcome(dst []byte, w *WelcomeFrame) []byte {
+	return appendControl(appendHead(dst, Welcome, 2), w)
+}
+
+// DecodeWelcome reads the map of a welcome frame.
+func DecodeWelcome(body []byte) (*WelcomeFrame, error) {
+	w := new(WelcomeFrame)
+	if err := decodeControl(Welcome, body, w); err != nil {
+		return nil, err
+	}
+	if w.Seen < 0 || w.Credit < 0 || w.KeepAliveMS < 0 || w.IdleMS < 0 || w.Limits.Message < 0 || w.Limits.Batch < 0 {
+		return nil, bus.Errorf(bus.CodeProtocolError, "frame welcome: a number that must not be negative is")
+	}
+	return w, nil
+}
+
+// AppendDrop appends a drop frame.
+func AppendDrop(dst []byte, e *bus.Error) []byte {
+	return appendControl(appendHead(dst, Drop, 2), &dropFrame{
+		Code:     int64(e.Code),
+		Reason:   cut(reason(e)),
+		Retry:    e.Retry.When.String(),
+		AfterMS:  e.Retry.After.Milliseconds(),
+		SpreadMS: e.Retry.Spread.Milliseconds(),
+	})
+}
+
+// reason puts the path before the reason, as a drop has no place for it.
+func reason(e *bus.Error) string {
+	if e.Path == "" {
+		return e.Reason
+	}
+	return e.Path + ": " + e.Reason
+}
+
+// DecodeDrop reads the map of a drop frame: why the peer ends the connection.
+func DecodeDrop(body []byte) (*bus.Error, error) {
+	var d dropFrame
+	if err := decodeControl(Drop, body, &d); err != nil {
+		return nil, err
+	}
+	return &bus.Error{
+		Code:   code(d.Code),
+		Reason: d.Reason,
+		Remote: true,
+		Retry: bus.Retry{
+			When:   bus.ParseWhen(d.Retry),
+			After:  milliseconds(uint64(max(d.AfterMS, 0))),  //nolint:gosec // not negative
+			Spread: milliseconds(uint64(max(d.SpreadMS, 0))), //nolint:gosec // not negative
+		},
+	}, nil
+}
+
+// code reads a code; what is none means unknown.
+func code(n int64) bus.Code {
+	if n <= 0 || n > 999 {
+		return bus.CodeUnknown
+	}
+	return bus.Code(n)
+}
+
+// AppendError appends an error frame without its number: frame re failed.
+func AppendError(dst []byte, re uint64, e *bus.Error) []byte {
+	dst = appendUint(appendHead(dst, Error, 4), re)
+	return appendControl(dst, &errorFrame{Code: int64(e.Code), Reason: cut(e.Reason), Path: e.Path})
+}
+
+// DecodeError reads the map of an error frame.
+func DecodeError(body []byte) (*bus.Error, error) {
+	var f errorFrame
+	if err := decodeControl(Error, body, &f); err != nil {
+		return nil, err
+	}
+	c := code(f.Code)
+	return &bus.Error{Code: c, Reason: f.Reason, Path: f.Path, Remote: true, Retry: bus.Retry{When: c.Retry()}}, nil
+}
+
+// A GoawayFrame asks the client to move to another connection.
+type GoawayFrame struct {
+	DeadlineMS int64  `msgpack:"deadline_ms"`
+	SpreadMS   int64  `msgpack:"spread_ms"`
+	Target     string `msgpack:"target,omitempty"`
+}
+
+// AppendGoaway appends a goaway frame.
+func AppendGoaway(dst []byte, g *GoawayFrame) []byte {
+	return appendControl(appendHead(dst, Goaway, 2), g)
+}
+
+// cut keeps a reason to its bound, and valid UTF-8.
+func cut(s string) string {
+	b := []byte(s)
+	if len(b) > maxReason {
+		b = b[:maxReason]
+	}
+	return string(bytes.ToValidUTF8(b, []byte("?")))
+}
+
+// appendControl appends a control frame's map.
+func appendControl(dst []byte, v any) []byte {
+	var buf bytes.Buffer
+	e := msgpack.GetEncoder()
+	defer msgpack.PutEncoder(e)
+	e.Reset(&buf)
+	e.UseCompactInts(true)
+	e.UseCompactFloats(false)
+	e.SetSortMapKeys(true)
+	if err := e.Encode(v); err != nil {
+		panic(fmt.Sprintf("wire: control frame %T: %v", v, err)) // only our own types come here, with args that AppendAny took
+	}
+	return append(dst, buf.Bytes()...)
+}
+
+// decodeControl reads a control frame's map, which has been scanned.
+func decodeControl(k Kind, body []byte, into any) error {
+	d := msgpack.GetDecoder()
+	defer msgpack.PutDecoder(d)
+	d.Reset(bytes.NewReader(body))
+	d.UseLooseInterfaceDecoding(true) // connect args: int64 and float64, whatever their encoding
+	if err := d.Decode(into); err != nil {
+		return bus.Wrap(bus.CodeProtocolError, err, "frame "+k.String()+": a key's value is of the wrong type")
+	}
+	return nil
+}

@@ -1,0 +1,40 @@
+package ws
+
+import (
+	"net/http"
+	"sync"
+
+	"github.com/gorilla/websocket"
+
+	"busd/bus"
+)
+
+// writeBuffers are shared: a connection holds one only while it writes.
+var writeBuffers = &sync.Pool{}
+
+// IsUpgrade tells whether a request asks for a WebSocket.
+func IsUpgrade(r *http.Request) bool { return websocket.IsWebSocketUpgrade(r) }
+
+// Subprotocols returns the subprotocols that a request offers.
+func Subprotocols(r *http.Request) []string { return websocket.Subprotocols(r) }
+
+// Accept makes a WebSocket of a request. Where the request is no proper
+// upgrade it has been answered with a status and a plain text, and an error is
+// returned. The caller has looked at the Origin header.
+func Accept(w http.ResponseWriter, r *http.Request, subprotocol string) (*Socket, error) {
+	h := &hijacker{ResponseWriter: w}
+	u := websocket.Upgrader{
+		ReadBufferSize:  readBuffer,
+		WriteBufferPool: writeBuffers,
+		Subprotocols:    []string{subprotocol},
+		CheckOrigin:     func(*http.Request) bool { return true },
+		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
+			http.Error(w, reason.Error(), status)
+		},
+	}
+	conn, err := u.Upgrade(h, r, nil)
+	if err != nil {
+		return nil, bus.Wrap(bus.CodeProtocolError, err, "not a WebSocket upgrade")
+	}
+	return newSocket(conn, h.line), nil
+}

@@ -1,0 +1,262 @@
+package ws
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"busd/bus"
+	"busd/internal/link"
+)
+
+// Limits of a socket.
+const (
+	// controlRate and controlBurst bound the control frames of a peer.
+	controlRate  = 20
+	controlBurst = 100
+	// closeWait is how long a socket waits for the peer's goodbye.
+	closeWait = 2 * time.Second
+	// readBuffer is small because TLS holds whole records beneath it.
+	readBuffer = 512
+	// keptBuffer bounds what a socket keeps of a large message's buffer.
+	keptBuffer = 4 << 10
+	// maxCloseReason is what fits into a close frame (RFC 6455, section 5.5).
+	maxCloseReason = 123
+)
+
+// Socket is a [link.Socket] over a WebSocket.
+type Socket struct {
+	conn *websocket.Conn
+	line *line
+
+	// Owned by the reader.
+	buf     []byte
+	control allowance
+	onPing  func(string)
+	onPong  func(string)
+	inside  bool // a message has begun
+}
+
+var _ link.Socket = (*Socket)(nil)
+
+func newSocket(conn *websocket.Conn, l *line) *Socket {
+	s := &Socket{conn: conn, line: l, control: allowance{left: controlBurst}}
+	s.Handle(func(string) {}, func(string) {})
+	conn.SetPingHandler(func(p string) error { return s.controlled(s.onPing, p) })
+	conn.SetPongHandler(func(p string) error { return s.controlled(s.onPong, p) })
+	conn.SetCloseHandler(func(int, string) error { return nil }) // the link's writer answers
+	return s
+}
+
+// An allowance of control frames refills with time.
+type allowance struct {
+	left float64
+	at   time.Time
+}
+
+func (a *allowance) take(now time.Time) bool {
+	if !a.at.IsZero() {
+		a.left = min(controlBurst, a.left+now.Sub(a.at).Seconds()*controlRate)
+	}
+	a.at = now
+	if a.left < 1 {
+		return false
+	}
+	a.left--
+	return true
+}
+
+// errFlood ends the reading of a peer that sends too many control frames.
+var errFlood = errors.New("too many control frames")
+
+func (s *Socket) controlled(do func(string), payload string) error {
+	if !s.control.take(time.Now()) {
+		return errFlood
+	}
+	if !s.inside {
+		s.line.rest()
+	}
+	do(payload)
+	return nil
+}
+
+// Handle implements [link.Socket].
+func (s *Socket) Handle(onPing, onPong func(string)) { s.onPing, s.onPong = onPing, onPong }
+
+// Limit implements [link.Socket].
+func (s *Socket) Limit(message int, silence time.Duration, until time.Time) {
+	s.conn.SetReadLimit(int64(message))
+	s.line.silence, s.line.until = silence, until
+}
+
+// Read implements [link.Socket].
+func (s *Socket) Read() ([]byte, error) {
+	s.inside = false
+	s.line.rest()
+	kind, r, err := s.conn.NextReader()
+	if err != nil {
+		return nil, s.readError(err)
+	}
+	if kind != websocket.BinaryMessage {
+		return nil, fault(bus.CloseUnsupportedData, bus.CodeProtocolError, "a text message: messages are binary")
+	}
+	s.inside = true
+	if !s.line.begun {
+		s.line.begin()
+	}
+	if cap(s.buf) > keptBuffer {
+		s.buf = nil
+	}
+	s.buf, err = readAll(r, s.buf[:0])
+	if err != nil {
+		return nil, s.readError(err)
+	}
+	return s.buf, nil
+}
+
+// readAll reads into b, which grows with what has come, not with what was
+// announced.
+func readAll(r io.Reader, b []byte) ([]byte, error) {
+	for {
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if errors.Is(err, io.EOF) {
+			return b, nil
+		}
+		if err != nil {
+			return b, err
+		}
+	}
+}
+
+// readError says in our words why a read failed.
+func (s *Socket) readError(err error) error {
+	var closed *websocket.CloseError
+	switch {
+	case errors.As(err, &closed):
+		return closeError(closed)
+	case errors.Is(err, errFlood):
+		return fault(bus.ClosePolicy, bus.CodeResourceExhausted, "too many control frames: at most 20 a second are taken")
+	case errors.Is(err, websocket.ErrReadLimit):
+		return fault(bus.CloseTooBig, bus.CodeProtocolError, "a WebSocket message larger than is taken")
+	case isTimeout(err):
+		return s.timeout()
+	case isProtocolError(err):
+		return &link.Fault{Err: bus.Wrap(bus.CodeProtocolError, err, "not WebSocket as RFC 6455 has it"), Close: bus.CloseProtocolError}
+	}
+	return bus.Wrap(bus.CodeUnavailable, err, "the line broke")
+}
+
+// timeout tells the three ways apart in which a peer can be too late.
+func (s *Socket) timeout() error {
+	switch {
+	case !s.line.until.IsZero() && !time.Now().Before(s.line.until):
+		return bus.Errorf(bus.CodeDeadlineExceeded, "nothing that was expected came in time")
+	case s.line.begun:
+		return fault(bus.ClosePolicy, bus.CodeDeadlineExceeded, "a message was begun and did not go on")
+	}
+	return bus.Errorf(bus.CodeKeepaliveTimeout, "nothing came for %s", s.line.silence)
+}
+
+// isProtocolError tells the library's complaints about a frame, which are bare
+// texts beginning with its name, from errors of the line.
+func isProtocolError(err error) bool {
+	const prefix = "websocket: "
+	text := err.Error()
+	return len(text) > len(prefix) && text[:len(prefix)] == prefix
+}
+
+// Write implements [link.Socket].
+func (s *Socket) Write(b []byte) error {
+	return writeError(s.conn.WriteMessage(websocket.BinaryMessage, b))
+}
+
+// Ping implements [link.Socket].
+func (s *Socket) Ping(payload string) error {
+	return writeError(s.conn.WriteControl(websocket.PingMessage, []byte(payload), time.Now().Add(paceTime)))
+}
+
+// Pong implements [link.Socket].
+func (s *Socket) Pong(payload string) error {
+	return writeError(s.conn.WriteControl(websocket.PongMessage, []byte(payload), time.Now().Add(paceTime)))
+}
+
+// Close implements [link.Socket].
+func (s *Socket) Close(code int, reason string) error {
+	if len(reason) > maxCloseReason {
+		reason = "" // the drop frame before it has the whole
+	}
+	message := websocket.FormatCloseMessage(code, reason)
+	return writeError(s.conn.WriteControl(websocket.CloseMessage, message, time.Now().Add(paceTime)))
+}
+
+func writeError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case isTimeout(err):
+		return bus.Wrap(bus.CodeUnavailable, err, "the peer takes nothing")
+	}
+	return bus.Wrap(bus.CodeUnavailable, err, "the line broke")
+}
+
+// Drain implements [link.Socket]. It reads beneath the WebSocket, as what
+// comes now may not be one any more.
+func (s *Socket) Drain() {
+	s.line.until = time.Now().Add(closeWait)
+	s.line.begun, s.line.silence = false, closeWait
+	for {
+		if _, _, err := s.conn.NextReader(); err != nil {
+			break
+		}
+	}
+	scratch := make([]byte, 1<<10)
+	for {
+		if _, err := s.line.Read(scratch); err != nil {
+			return
+		}
+	}
+}
+
+// Abort implements [link.Socket].
+func (s *Socket) Abort() { _ = s.line.Close() } // there is nothing left to do for it
+
+func fault(closeCode int, code bus.Code, reason string) *link.Fault {
+	return &link.Fault{Err: bus.Errorf(code, "%s", reason), Close: closeCode}
+}
+
+// closeError says what the peer's close frame means: the bus's own code, or
+// what comes nearest to RFC 6455's.
+func closeError(closed *websocket.CloseError) error {
+	if closed.Code == websocket.CloseAbnormalClosure {
+		return bus.Wrap(bus.CodeUnavailable, closed, "the line ended without a goodbye")
+	}
+	code, ok := closeCodes[closed.Code]
+	if n := closed.Code - 4000; n > 0 && n < 1000 {
+		code, ok = bus.Code(n), true
+	}
+	if !ok {
+		code = bus.CodeUnknown
+	}
+	return &bus.Error{Code: code, Reason: closed.Text, Remote: true, Retry: bus.Retry{When: code.Retry()}}
+}
+
+// closeCodes maps RFC 6455's close codes, for peers that send no drop frame.
+var closeCodes = map[int]bus.Code{
+	websocket.CloseNormalClosure:           bus.CodeGoingAway,
+	websocket.CloseGoingAway:               bus.CodeGoingAway,
+	websocket.CloseNoStatusReceived:        bus.CodeGoingAway,
+	websocket.CloseProtocolError:           bus.CodeProtocolError,
+	websocket.CloseUnsupportedData:         bus.CodeProtocolError,
+	websocket.CloseInvalidFramePayloadData: bus.CodeProtocolError,
+	websocket.ClosePolicyViolation:         bus.CodeResourceExhausted,
+	websocket.CloseMessageTooBig:           bus.CodeProtocolError,
+	websocket.CloseInternalServerErr:       bus.CodeInternal,
+	websocket.CloseServiceRestart:          bus.CodeGoingAway,
+	websocket.CloseTryAgainLater:           bus.CodeResourceExhausted,
+}

@@ -1,0 +1,83 @@
+package msgbus
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"busd/bus"
+)
+
+// admission bounds connections before they cost anything.
+type admission struct {
+	// Fixed at creation.
+	max, maxPerPeer int
+
+	mu sync.Mutex
+	// Guarded by mu.
+	closed  bool
+	total   int
+	service map[*Service]int
+	peer    map[string]int
+}
+
+func (a *admission) init(cfg Config) {
+	a.max, a.maxPerPeer = cfg.MaxConns, cfg.MaxConnsPerPeer
+	a.service, a.peer = map[*Service]int{}, map[string]int{}
+}
+
+// close refuses everybody from now on.
+func (a *admission) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+}
+
+// isClosed tells whether the server is shutting down.
+func (a *admission) isClosed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.closed
+}
+
+// enter takes a place, which leave gives back.
+func (a *admission) enter(s *Service, peer string) *bus.Error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	full := func(what string, n int) *bus.Error {
+		return bus.Errorf(bus.CodeResourceExhausted, "%s has %d connections, as many as it may", what, n)
+	}
+	switch {
+	case a.closed:
+		return bus.Errorf(bus.CodeUnavailable, "the server is shutting down")
+	case a.total >= a.max:
+		return full("the server", a.total)
+	case a.service[s] >= s.MaxConns:
+		return full("service "+s.Name(), a.service[s])
+	case a.peer[peer] >= a.maxPerPeer:
+		return full("the peer", a.peer[peer])
+	}
+	a.total++
+	a.service[s]++
+	a.peer[peer]++
+	return nil
+}
+
+func (a *admission) leave(s *Service, peer string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.total--
+	a.service[s]--
+	if a.peer[peer]--; a.peer[peer] == 0 {
+		delete(a.peer, peer)
+	}
+}
+
+// What a client that found no place is told to wait: long enough for a place
+// to come free, and not the same for all.
+const (
+	leastRetry  = 2 * time.Second
+	retrySpread = 8 * time.Second
+)
+
+func retryAfter() time.Duration { return leastRetry + rand.N(retrySpread) } //nolint:gosec // not a secret

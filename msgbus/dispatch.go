@@ -1,0 +1,83 @@
+package msgbus
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"busd/bus"
+	"busd/internal/keys"
+	"busd/internal/link"
+	"busd/internal/wire"
+)
+
+// dispatch gives the messages of one connection to the service's handlers. It
+// is the connection's link.Handler.
+type dispatch struct {
+	conn *Conn
+	log  *zap.Logger
+}
+
+var _ link.Handler = (*dispatch)(nil)
+
+// incomingKey finds the message in hand in a handler's context.
+type incomingKey struct{}
+
+// handling is a handler's context: the link's, and the message in hand.
+type handling struct {
+	context.Context
+	in *link.Incoming
+}
+
+func (h *handling) Value(key any) any {
+	if _, ok := key.(incomingKey); ok {
+		return h.in
+	}
+	return h.Context.Value(key)
+}
+
+// Handle finds the handler by the message's name and runs it.
+func (d *dispatch) Handle(ctx context.Context, in *link.Incoming) error {
+	s := d.conn.service
+	h := s.handlers[in.Message.Name()]
+	if h == nil {
+		return bus.Errorf(bus.CodeUnimplemented, "nobody handles message %s here", in.Message.Name())
+	}
+	d.conn.in.Add(1)
+	begin := time.Now()
+	err := h.call(&handling{Context: ctx, in: in}, d.conn, in.Body)
+	s.stats.handled(in.Message.Name(), in.Size, time.Since(begin))
+	return err
+}
+
+// AtOnce tells how many of a message the service handles at a time.
+func (d *dispatch) AtOnce(m *wire.Message) int {
+	if h := d.conn.service.handlers[m.Name()]; h != nil {
+		return h.atOnce
+	}
+	return 1
+}
+
+// Keeps tells whether a one-way message that failed leaves its connection.
+func (d *dispatch) Keeps(in *link.Incoming, _ *bus.Error) bool {
+	h := d.conn.service.handlers[in.Name]
+	return d.conn.service.KeepOnError || (h != nil && h.keep)
+}
+
+// Failed logs what went wrong with a message, at either end. Contents are not
+// logged: the reasons name attributes and types, not values.
+func (d *dispatch) Failed(message string, err *bus.Error) {
+	fields := []zap.Field{keys.Message(message), keys.Code(err), keys.Reason(err)}
+	var panicked *link.PanicError
+	switch {
+	case errors.As(err, &panicked):
+		d.log.Error("handler panicked", append(fields, keys.Stack(panicked.Stack))...)
+	case err.Remote:
+		d.log.Warn("message failed at the client", fields...)
+	default:
+		d.log.Warn("message failed", fields...)
+	}
+	d.conn.service.stats.failed(message, err.Code)
+}

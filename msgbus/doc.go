@@ -1,0 +1,25 @@
+// Package msgbus is the serving end of busd: a [Server] is an http.Handler
+// that holds the stable connections of its services.
+//
+// A [Service] declares its contract, what happens when a client connects and
+// when it is dropped, and a handler for each message that clients send. From
+// welcome to drop each client is a [Conn]; any code of the service may send to
+// it at any time.
+//
+// # Order
+//
+// OnConnect returns before the first message of its connection is handled.
+// Messages of one connection are handled one at a time, in the order of
+// sending, unless their handler says [Handler.AtOnce]; connections run
+// concurrently. OnDrop comes once, after the last handler has returned.
+//
+// # Errors
+//
+// What answers a request is an answer, and the connection lives. What fails in
+// a one-way message has nobody to tell: the client gets an error frame with
+// code, reason and path, and is then dropped, to come back after a pause,
+// unless the handler says [Handler.KeepOnError] or the service does.
+//
+// msgbus does not listen, and does not know tasks, other nodes (it asks a
+// [Relay]) or the client.
+package msgbus

@@ -1,0 +1,220 @@
+package msgbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"busd/bus"
+	"busd/internal/keys"
+	"busd/internal/mtls"
+	"busd/schema"
+)
+
+// Defaults and bounds; docs/configuration.md and docs/protocol.md state them.
+const (
+	// DefaultMaxConns bounds the connections of a server, and of a service.
+	DefaultMaxConns = 50_000
+	// DefaultMaxConnsPerPeer bounds the connections of one peer.
+	DefaultMaxConnsPerPeer = 1024
+	// DefaultMaxMessage bounds a message, in bytes on the wire.
+	DefaultMaxMessage = 256 << 10
+	// DefaultCredit is what each end grants the other, in bytes.
+	DefaultCredit = 1 << 20
+	// DefaultKeepAlive is how often clients are told to ping.
+	DefaultKeepAlive = 30 * time.Second
+	// DefaultIdle is after how much silence a client is dropped.
+	DefaultIdle = 75 * time.Second
+	// DefaultHelloTimeout is how long a client may take to say hello, and
+	// OnConnect to answer it.
+	DefaultHelloTimeout = 10 * time.Second
+
+	// maxBatch bounds a WebSocket message, which may hold several frames.
+	maxBatch = 1 << 20
+	// maxHello bounds the first message.
+	maxHello = 16 << 10
+	// minCredit is the least credit that lets a protocol work.
+	minCredit = 4 << 10
+	// supersedeWait is how long OnConnect of the next connection waits for
+	// OnDrop of the last: a hung handler must not lock its agent out.
+	supersedeWait = 5 * time.Second
+	// probeWait is how long an older connection has to answer when a newer one
+	// of its identity was refused.
+	probeWait = 5 * time.Second
+	// dropTimeout is how long OnDrop's context lives.
+	dropTimeout = 30 * time.Second
+)
+
+// Config is what a [Server] needs to know. The zero value works.
+type Config struct {
+	// Logger gets two lines for each connection, one for each refusal, and
+	// what went wrong. nil is silence.
+	Logger *zap.Logger
+	// Node names this server in welcomes; empty is none.
+	Node string
+	// PeerName says which part of a certificate is a peer's name: "auto" (nil
+	// means the same), or one or more of "spiffe", "uri", "dns", "email",
+	// "cn", "dn", of which the first that the certificate has is taken.
+	PeerName []string
+	// Origins are the values of the Origin header that may open a connection.
+	// Browsers send one, agents none; nil refuses them all.
+	Origins []string
+	// Relay reaches connections on other nodes; nil: there are none.
+	Relay Relay
+
+	// MaxConns bounds the connections of the server, MaxConnsPerPeer those of
+	// one peer; 0 is 50,000 and 1,024. Beyond a bound a client gets HTTP 503
+	// with Retry-After.
+	MaxConns        int
+	MaxConnsPerPeer int
+	// KeepAlive is how often clients are to ping, Idle after how much silence
+	// they are dropped; 0 is 30 s and 75 s. Idle must be more than twice
+	// KeepAlive.
+	KeepAlive time.Duration
+	Idle      time.Duration
+	// HelloTimeout is how long a client may take to say hello, and OnConnect
+	// to answer it; 0 is 10 s.
+	HelloTimeout time.Duration
+}
+
+// complete checks and fills in defaults.
+func (c *Config) complete() error {
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	if c.Relay == nil {
+		c.Relay = alone{}
+	}
+	c.MaxConns = orDefault(c.MaxConns, DefaultMaxConns)
+	c.MaxConnsPerPeer = orDefault(c.MaxConnsPerPeer, DefaultMaxConnsPerPeer)
+	for _, d := range []struct {
+		value *time.Duration
+		zero  time.Duration
+	}{{&c.KeepAlive, DefaultKeepAlive}, {&c.Idle, DefaultIdle}, {&c.HelloTimeout, DefaultHelloTimeout}} {
+		if *d.value == 0 {
+			*d.value = d.zero
+		}
+	}
+	switch {
+	case c.MaxConns < 0 || c.MaxConnsPerPeer < 0:
+		return bus.Errorf(bus.CodeInvalidArgument, "MaxConns and MaxConnsPerPeer must be positive")
+	case c.KeepAlive < 0 || c.HelloTimeout < 0:
+		return bus.Errorf(bus.CodeInvalidArgument, "KeepAlive and HelloTimeout must be positive")
+	case c.Idle <= 2*c.KeepAlive:
+		return bus.Errorf(bus.CodeInvalidArgument, "Idle (%s) must be more than twice KeepAlive (%s)", c.Idle, c.KeepAlive)
+	}
+	return nil
+}
+
+// A Server holds the connections of its services. It is an http.Handler for
+// paths "/System/Component", and never listens. The requests must come over
+// TLS with client certificates verified; those without are answered 401.
+//
+// Its methods may be called concurrently.
+type Server struct {
+	// Fixed at creation.
+	cfg      Config
+	log      *zap.Logger
+	naming   mtls.Naming
+	services map[string]*Service // by name and alias
+	list     []*Service
+
+	registry *registry
+	gate     admission
+	running  sync.WaitGroup // one for each connection, from upgrade to OnDrop
+}
+
+// NewServer makes a server. It starts nothing. It fails if two services have a
+// name in common, if a service has no handler for a message that only clients
+// send, or if a service's Init fails.
+func NewServer(cfg Config, services ...*Service) (*Server, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	naming, err := mtls.NewNaming(cfg.PeerName...)
+	if err != nil {
+		return nil, fmt.Errorf("PeerName: %w", err)
+	}
+	s := &Server{
+		cfg: cfg, log: cfg.Logger.Named("msgbus"), naming: naming,
+		services: map[string]*Service{}, list: services, registry: newRegistry(),
+	}
+	s.gate.init(cfg)
+	for _, svc := range services {
+		if err := svc.complete(); err != nil {
+			return nil, err
+		}
+		for _, name := range append([]string{svc.Name()}, svc.Aliases...) {
+			if err := schema.CheckService(name); err != nil {
+				return nil, bus.Errorf(bus.CodeInvalidArgument, "service %s: alias: %v", svc.Name(), err)
+			}
+			if s.services[name] != nil {
+				return nil, bus.Errorf(bus.CodeAlreadyExists, "two services are named %s", name)
+			}
+			s.services[name] = svc
+		}
+	}
+	for _, svc := range services {
+		if svc.Init != nil {
+			if err := svc.Init(context.Background()); err != nil {
+				return nil, fmt.Errorf("service %s: init: %w", svc.Name(), err)
+			}
+		}
+	}
+	for _, svc := range services {
+		svc.server = s
+	}
+	return s, nil
+}
+
+// Services returns the server's services in the order in which they were given.
+func (s *Server) Services() []*Service { return append([]*Service(nil), s.list...) }
+
+// Shutdown stops gracefully: new connections get 503, running ones handle what
+// has arrived and are dropped with [bus.CodeGoingAway]; it returns once every
+// OnDrop has. When ctx ends first, what is left is dropped at once, handlers'
+// contexts end, and the error says how many connections that were; it does not
+// wait for handlers that ignore their context.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.gate.close()
+	conns := s.registry.all()
+	// Clients come back spread over a time that grows with their number.
+	spread := max(time.Second, time.Duration(len(conns))*time.Millisecond)
+	bye := bus.Errorf(bus.CodeGoingAway, "the server is shutting down").
+		WithRetry(bus.Retry{When: bus.RetryAfter, Spread: spread})
+	for _, c := range conns {
+		c.link.Finish(bye)
+	}
+	done := make(chan struct{})
+	go func() { // ends with the last connection; a handler that never returns keeps it
+		s.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	left := s.registry.all()
+	for _, c := range left {
+		c.link.Drop(bye)
+	}
+	return bus.Wrap(bus.CodeDeadlineExceeded, context.Cause(ctx), fmt.Sprintf("%d connections had not finished", len(left)))
+}
+
+var _ http.Handler = (*Server)(nil)
+
+// logEnd writes the last line of a connection's story.
+func (s *Server) logEnd(c *Conn, log *zap.Logger, why error) {
+	log.Info("connection dropped", keys.Code(why), keys.Reason(why),
+		keys.Duration(time.Since(c.since)), keys.In(c.in.Load()), keys.Out(c.out.Load()))
+	var e *bus.Error
+	if errors.As(why, &e) {
+		c.service.stats.dropped(e.Code)
+	}
+}

@@ -1,0 +1,300 @@
+package msgbus
+
+import (
+	"context"
+	"fmt"
+
+	"busd/bus"
+	"busd/internal/wire"
+	"busd/schema"
+)
+
+// An IdentityPolicy says what an identity is made of.
+type IdentityPolicy uint8
+
+// The identity policies.
+const (
+	// PerClient makes identities of the peer's name and the instance that the
+	// client brings: "<peer>/<instance>". The zero value.
+	PerClient IdentityPolicy = iota
+	// PerCertificate makes them of the peer's name alone: one connection for
+	// each certificate.
+	PerCertificate
+)
+
+// A DuplicatePolicy says which connection stays when an identity connects
+// again.
+type DuplicatePolicy uint8
+
+// The duplicate policies.
+const (
+	// NewerWins drops the older connection with [bus.CodeSuperseded]. The zero
+	// value.
+	NewerWins DuplicatePolicy = iota
+	// OlderWins refuses the newer one with [bus.CodeAlreadyExists], and probes
+	// the older: if it does not answer within 5 s it is dropped, and the next
+	// attempt succeeds.
+	OlderWins
+)
+
+// A Service is one contract and what this program does with it. Fill in the
+// fields, register handlers with [Handle], and give it to [NewServer]; after
+// that it must not be changed. Its methods may be called concurrently.
+type Service struct {
+	// Schema is the contract. Required; before the first [Handle].
+	Schema *schema.Schema
+	// Aliases are further names, "System/Component", that the service answers
+	// to.
+	Aliases []string
+
+	// Init runs once in [NewServer]; an error keeps the server from being
+	// made. nil does nothing.
+	Init func(ctx context.Context) error
+	// OnConnect runs before a connection is welcomed. An error refuses it: the
+	// client's connect fails with its code and reason. It may send to the
+	// connection, which happens after the welcome; it must not wait for an
+	// answer from it. ctx ends after [Config.HelloTimeout]; then the client is
+	// refused, and what OnConnect returns later counts for nothing. nil
+	// accepts everybody whose certificate is good.
+	OnConnect func(ctx context.Context, c *Conn) error
+	// OnDrop runs exactly once for each connection that OnConnect accepted,
+	// after its last handler has returned. why matches [bus.ErrDropped]. ctx
+	// ends after 30 s. nil does nothing.
+	OnDrop func(ctx context.Context, c *Conn, why error)
+
+	Identity  IdentityPolicy
+	Duplicate DuplicatePolicy
+	// KeepOnError keeps the connection when a one-way message fails, for all
+	// messages. The client still gets the error frame.
+	KeepOnError bool
+
+	// MaxConns bounds the service's connections; 0 is 50,000.
+	MaxConns int
+	// MaxMessage bounds a message from a client, in bytes on the wire; 0 is
+	// 256 KiB. At most a quarter of Credit.
+	MaxMessage int
+	// Credit is what each client is granted, in bytes; 0 is 1 MiB. It bounds
+	// what may wait for a connection's handlers.
+	Credit int
+
+	contract *wire.Contract
+	handlers map[string]*Handler
+	server   *Server
+	groups   groups
+	stats    serviceStats
+}
+
+// Name returns the service's name, "System/Component".
+func (s *Service) Name() string { return s.Schema.Service() }
+
+// A Handler is a registered handler. Its methods are for the time before
+// [NewServer] and return it, so that they can be chained to [Handle].
+type Handler struct {
+	service *Service
+	message string
+	atOnce  int
+	keep    bool
+	call    func(ctx context.Context, c *Conn, body []byte) error
+}
+
+// AtOnce lets up to n messages of this type be handled at a time for each
+// connection; they are begun in order. n must be positive.
+func (h *Handler) AtOnce(n int) *Handler {
+	if n < 1 {
+		panic(fmt.Sprintf("msgbus: %s: AtOnce(%d): want a positive number", h.message, n))
+	}
+	h.service.mustBeOpen()
+	h.atOnce = n
+	return h
+}
+
+// KeepOnError keeps the connection when a one-way message of this type fails.
+func (h *Handler) KeepOnError() *Handler {
+	h.service.mustBeOpen()
+	h.keep = true
+	return h
+}
+
+// Handle registers fn for messages of type M, a struct or a pointer to one. It
+// panics if the contract has no such message, if clients may not send it, if M
+// does not fit it, if there is a handler already, or if the service has been
+// given to a server: all of these are mistakes of the program, found as it
+// starts.
+//
+// The message is fn's own. ctx ends when the connection's handlers must, and
+// for a request when its time is over or its sender cancels it. What fn
+// returns follows the error rule in the package's documentation.
+func Handle[M schema.Message](s *Service, fn func(ctx context.Context, c *Conn, m M) error) *Handler {
+	m := s.register(wire.NameOf[M]())
+	unpack, err := wire.UnpackerFor[M](m)
+	if err != nil {
+		panic(fmt.Sprintf("msgbus: %s: %v", m.Name(), err))
+	}
+	return s.add(m, func(ctx context.Context, c *Conn, body []byte) error {
+		msg, err := unpack(body)
+		if err != nil {
+			return err
+		}
+		return fn(ctx, c, msg)
+	})
+}
+
+// HandleRecord registers fn for a message that has no Go type here. It panics
+// as [Handle] does.
+func HandleRecord(s *Service, message string, fn func(ctx context.Context, c *Conn, m *schema.Record) error) *Handler {
+	m := s.register(message)
+	return s.add(m, func(ctx context.Context, c *Conn, body []byte) error {
+		record, err := m.Record(body)
+		if err != nil {
+			return err
+		}
+		return fn(ctx, c, record)
+	})
+}
+
+// register finds the message of a handler to be.
+func (s *Service) register(message string) *wire.Message {
+	s.mustBeOpen()
+	m, ok := s.compiled().Message(message)
+	switch {
+	case !ok:
+		panic(fmt.Sprintf("msgbus: the contract of %s has no message %s", s.Name(), message))
+	case m.Definition().From == schema.FromService:
+		panic(fmt.Sprintf("msgbus: %s: clients never send it, so it needs no handler", message))
+	case s.handlers[message] != nil:
+		panic(fmt.Sprintf("msgbus: %s has a handler already", message))
+	}
+	return m
+}
+
+func (s *Service) add(m *wire.Message, call func(context.Context, *Conn, []byte) error) *Handler {
+	h := &Handler{service: s, message: m.Name(), atOnce: 1, call: call}
+	if s.handlers == nil {
+		s.handlers = map[string]*Handler{}
+	}
+	s.handlers[m.Name()] = h
+	return h
+}
+
+func (s *Service) mustBeOpen() {
+	if s.server != nil {
+		panic("msgbus: " + s.Name() + " belongs to a server: it must not be changed any more")
+	}
+}
+
+func (s *Service) compiled() *wire.Contract {
+	if s.Schema == nil {
+		panic("msgbus: Service.Schema is required")
+	}
+	if s.contract == nil {
+		s.contract = wire.Compile(s.Schema)
+	}
+	return s.contract
+}
+
+// complete checks a service that is given to a server, and fills in defaults.
+func (s *Service) complete() error {
+	if s.Schema == nil {
+		return bus.Errorf(bus.CodeInvalidArgument, "a service without a schema")
+	}
+	if s.server != nil {
+		return bus.Errorf(bus.CodeInvalidArgument, "service %s belongs to a server already", s.Name())
+	}
+	s.contract = s.compiled()
+	s.MaxConns = orDefault(s.MaxConns, DefaultMaxConns)
+	s.Credit = orDefault(s.Credit, DefaultCredit)
+	s.MaxMessage = orDefault(s.MaxMessage, min(DefaultMaxMessage, s.Credit/4))
+	if s.MaxConns < 0 || s.Credit < minCredit || s.MaxMessage < 0 || s.MaxMessage > s.Credit/4 {
+		return bus.Errorf(bus.CodeInvalidArgument, "service %s: want MaxConns > 0, Credit >= %d and MaxMessage at most a quarter of Credit", s.Name(), minCredit)
+	}
+	for _, d := range s.Schema.Messages() {
+		if d.From == schema.FromClient && s.handlers[d.Name] == nil {
+			return bus.Errorf(bus.CodeInvalidArgument, "service %s: no handler for %s, which clients send", s.Name(), d.Name)
+		}
+	}
+	s.stats.init(s.Schema)
+	return nil
+}
+
+func orDefault(v, zero int) int {
+	if v == 0 {
+		return zero
+	}
+	return v
+}
+
+// Conn returns a connection of this service on this node.
+func (s *Service) Conn(t bus.TRID) (*Conn, bool) {
+	c, ok := s.server.registry.conn(t)
+	if !ok || c.service != s {
+		return nil, false
+	}
+	return c, true
+}
+
+// Conns returns the service's connections on this node, in no order. The
+// list is shared and must not be changed.
+func (s *Service) Conns() []*Conn { return s.server.registry.conns(s) }
+
+// Send sends to any connection of the service, on any node. It returns once
+// the message is queued, and waits for room until ctx ends. Where no such
+// connection is, the error is [bus.CodeNotFound].
+func (s *Service) Send(ctx context.Context, to bus.TRID, m schema.Message) error {
+	if c, ok := s.Conn(to); ok {
+		return c.Send(ctx, m)
+	}
+	frame, err := s.frame(m, wire.DataOptions{})
+	if err != nil {
+		return err
+	}
+	return s.server.cfg.Relay.Send(ctx, s.Name(), to, frame)
+}
+
+// SendTo sends to an identity, wherever it is connected; otherwise like
+// [Service.Send].
+func (s *Service) SendTo(ctx context.Context, to bus.Identity, m schema.Message) error {
+	if c, ok := s.server.registry.identity(s, to); ok {
+		return c.Send(ctx, m)
+	}
+	frame, err := s.frame(m, wire.DataOptions{})
+	if err != nil {
+		return err
+	}
+	return s.server.cfg.Relay.SendTo(ctx, s.Name(), to, frame)
+}
+
+// Broadcast sends to all connections of the service, on all nodes. The message
+// is checked and encoded once. It waits for nobody: a connection that has no
+// room is dropped with [bus.CodeSlowConsumer]. The error says that the message
+// is not one the service may send, or that other nodes were not reached.
+func (s *Service) Broadcast(ctx context.Context, m schema.Message) error {
+	frame, err := s.frame(m, wire.DataOptions{})
+	if err != nil {
+		return err
+	}
+	s.broadcast(s.Conns(), m.MessageName(), frame)
+	return s.server.cfg.Relay.Broadcast(ctx, s.Name(), "", frame)
+}
+
+func (s *Service) broadcast(conns []*Conn, message string, frame []byte) {
+	for _, c := range conns {
+		if c.link.SendNow(frame) == nil {
+			s.stats.sent(message, len(frame))
+		}
+	}
+}
+
+// frame encodes a data frame of a message that the service may send.
+func (s *Service) frame(m schema.Message, o wire.DataOptions) ([]byte, error) {
+	msg, err := s.outgoing(m.MessageName())
+	if err != nil {
+		return nil, err
+	}
+	frame, err := wire.AppendData(nil, msg, m, o)
+	return frame, wire.AsInvalid(err)
+}
+
+// outgoing finds a message that the service may send.
+func (s *Service) outgoing(name string) (*wire.Message, error) {
+	return s.contract.Outgoing(name, schema.FromService)
+}

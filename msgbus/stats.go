@@ -1,0 +1,139 @@
+package msgbus
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"busd/bus"
+	"busd/schema"
+)
+
+// LatencyBounds are the upper bounds of the buckets of handler times, in
+// seconds; one more bucket has no bound.
+var LatencyBounds = [...]float64{0.00001, 0.0001, 0.001, 0.01, 0.1, 1, 10}
+
+// MessageStats counts one message type since the server was made.
+type MessageStats struct {
+	Message           string
+	In, Out           uint64 // messages
+	InBytes, OutBytes uint64 // on the wire
+	Failed            uint64 // here or at the client
+	Latency           [len(LatencyBounds) + 1]uint64
+	LatencySum        time.Duration
+}
+
+// ServiceStats counts one service since the server was made, but for Conns,
+// which is now.
+type ServiceStats struct {
+	Service  string
+	Conns    int
+	Connects uint64
+	Dropped  map[bus.Code]uint64
+	Refused  map[bus.Code]uint64
+	Messages []MessageStats
+	// Queued is how much waits to be written to clients, or to be acknowledged
+	// by them, and QueuedMax the same for the connection where it is most; in
+	// bytes.
+	Queued, QueuedMax int
+}
+
+// messageStats are the live counters of one message type.
+type messageStats struct {
+	in, out, inBytes, outBytes, failed atomic.Uint64
+	latency                            [len(LatencyBounds) + 1]atomic.Uint64
+	latencySum                         atomic.Int64
+}
+
+// serviceStats are the live counters of a service. Counters exist for the
+// contract's messages only: a peer cannot make new ones.
+type serviceStats struct {
+	messages map[string]*messageStats // fixed once the server is made
+	connects atomic.Uint64
+
+	mu sync.Mutex
+	// Guarded by mu.
+	drops, refusals map[bus.Code]uint64
+}
+
+func (s *serviceStats) init(contract *schema.Schema) {
+	s.messages = map[string]*messageStats{}
+	for _, d := range contract.Messages() {
+		s.messages[d.Name] = new(messageStats)
+	}
+	s.drops, s.refusals = map[bus.Code]uint64{}, map[bus.Code]uint64{}
+}
+
+func (s *serviceStats) opened() { s.connects.Add(1) }
+
+func (s *serviceStats) handled(message string, size int, took time.Duration) {
+	m := s.messages[message]
+	m.in.Add(1)
+	m.inBytes.Add(uint64(size)) //nolint:gosec // a size
+	m.latencySum.Add(int64(took))
+	bucket := 0
+	for bucket < len(LatencyBounds) && took.Seconds() > LatencyBounds[bucket] {
+		bucket++
+	}
+	m.latency[bucket].Add(1)
+}
+
+func (s *serviceStats) sent(message string, size int) {
+	if m := s.messages[message]; m != nil {
+		m.out.Add(1)
+		m.outBytes.Add(uint64(size)) //nolint:gosec // a size
+	}
+}
+
+func (s *serviceStats) failed(message string, _ bus.Code) {
+	if m := s.messages[message]; m != nil {
+		m.failed.Add(1)
+	}
+}
+
+func (s *serviceStats) dropped(c bus.Code) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drops[c]++
+}
+
+func (s *serviceStats) refused(c bus.Code) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refusals[c]++
+}
+
+// Stats returns what the server has counted, for each service.
+func (s *Server) Stats() []ServiceStats {
+	all := make([]ServiceStats, 0, len(s.list))
+	for _, svc := range s.list {
+		all = append(all, svc.snapshot())
+	}
+	return all
+}
+
+func (s *Service) snapshot() ServiceStats {
+	conns := s.Conns()
+	st := ServiceStats{Service: s.Name(), Conns: len(conns), Connects: s.stats.connects.Load()}
+	s.stats.mu.Lock()
+	st.Dropped, st.Refused = maps.Clone(s.stats.drops), maps.Clone(s.stats.refusals)
+	s.stats.mu.Unlock()
+	for _, c := range conns {
+		n := c.link.Queued()
+		st.Queued += n
+		st.QueuedMax = max(st.QueuedMax, n)
+	}
+	for _, d := range s.Schema.Messages() {
+		live := s.stats.messages[d.Name]
+		m := MessageStats{
+			Message: d.Name, In: live.in.Load(), Out: live.out.Load(), InBytes: live.inBytes.Load(),
+			OutBytes: live.outBytes.Load(), Failed: live.failed.Load(), LatencySum: time.Duration(live.latencySum.Load()),
+		}
+		for i := range live.latency {
+			m.Latency[i] = live.latency[i].Load()
+		}
+		st.Messages = append(st.Messages, m)
+	}
+	return st
+}

@@ -1,0 +1,223 @@
+package msgclient
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/url"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"busd/bus"
+	"busd/internal/keys"
+	"busd/internal/link"
+	"busd/internal/mtls"
+	"busd/internal/session"
+	"busd/internal/wire"
+	"busd/internal/ws"
+	"busd/schema"
+)
+
+// A connection is one that was welcomed.
+type connection struct {
+	// Fixed at creation.
+	welcome  *wire.WelcomeFrame
+	contract *wire.Contract
+	link     *link.Link
+	since    time.Time
+	ready    chan struct{} // closed once OnConnect has returned
+	gone     chan struct{} // closed once OnDrop has returned
+
+	voluntary atomic.Bool // this side ended it: OnDrop is not called
+	why       error       // good once gone is closed
+}
+
+// isGone tells whether OnDrop has returned.
+func (conn *connection) isGone() bool {
+	select {
+	case <-conn.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+// attempt tries the next URL; it puts one that fails to the end.
+func (c *Client) attempt(ctx context.Context) error {
+	c.mu.Lock()
+	target := c.urls[0]
+	c.mu.Unlock()
+	err := c.dial(ctx, target)
+	if err != nil {
+		c.mu.Lock()
+		c.urls = append(append([]*url.URL(nil), c.urls[1:]...), target)
+		c.mu.Unlock()
+	}
+	return err
+}
+
+// dial opens a connection to one URL, from TCP to OnConnect.
+func (c *Client) dial(ctx context.Context, target *url.URL) error {
+	sock, err := c.open(ctx, target)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, sock.Abort)
+	conn, head, err := c.greet(sock)
+	if !stop() && err == nil {
+		err = bus.Wrap(bus.CodeOf(ctx.Err()), context.Cause(ctx), "the attempt was given up")
+	}
+	if err != nil {
+		link.Refuse(sock, err)
+		return err
+	}
+	return c.welcomed(conn, head)
+}
+
+// open makes the WebSocket.
+func (c *Client) open(ctx context.Context, target *url.URL) (*ws.Socket, error) {
+	conf, err := c.tls(target.Hostname())
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	d := ws.Dialer{DialContext: c.cfg.DialContext, TLS: conf, UserAgent: c.userAgent()}
+	sock, err := d.Dial(ctx, target.String(), wire.Subprotocol)
+	if err != nil {
+		return nil, mtls.Explain(err)
+	}
+	return sock, nil
+}
+
+func (c *Client) tls(server string) (*tls.Config, error) {
+	if c.creds != nil {
+		return c.creds.TLS(server)
+	}
+	conf := c.cfg.TLS.Clone()
+	if conf.ServerName == "" {
+		conf.ServerName = server
+	}
+	return conf, nil
+}
+
+func (c *Client) userAgent() string {
+	if c.cfg.Name == "" {
+		return "busd"
+	}
+	return fmt.Sprintf("%s/%s busd", c.cfg.Name, c.cfg.Version)
+}
+
+// greet says hello and reads the answer. head is what came after it in the
+// same WebSocket message.
+func (c *Client) greet(sock *ws.Socket) (conn *connection, head []byte, err error) {
+	sock.Limit(maxWelcome, welcomeTimeout, time.Now().Add(welcomeTimeout))
+	hello := &wire.HelloFrame{
+		Instance: c.cfg.Instance, Args: c.cfg.Args, Credit: int64(c.cfg.Credit),
+		Client: wire.Program{Name: c.cfg.Name, Version: c.cfg.Version},
+	}
+	known := c.Contract()
+	if known != nil {
+		hello.Fingerprint = known.Fingerprint()
+	}
+	b, err := wire.AppendHello(nil, hello)
+	if err != nil {
+		return nil, nil, bus.Wrap(bus.CodeInvalidArgument, err, "the connect arguments cannot be sent")
+	}
+	if err := sock.Write(b); err != nil {
+		return nil, nil, mtls.Explain(err)
+	}
+	answer, err := sock.Read()
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := wire.Decoder{}.Next(answer)
+	if err != nil {
+		return nil, nil, link.AsFault(err)
+	}
+	switch f.Kind { //nolint:exhaustive // the rest is an error here
+	case wire.Drop:
+		why, err := wire.DecodeDrop(f.Body)
+		if err != nil {
+			return nil, nil, err
+		}
+		return nil, nil, why.Dropped()
+	case wire.Welcome:
+	default:
+		return nil, nil, bus.Errorf(bus.CodeProtocolError, "want a welcome or a drop first, got %s", f.Kind)
+	}
+	welcome, err := wire.DecodeWelcome(f.Body)
+	if err != nil {
+		return nil, nil, err
+	}
+	contract, err := c.accept(welcome, known)
+	if err != nil {
+		return nil, nil, err
+	}
+	head = append(head, answer[f.Size:]...)
+	return c.connected(sock, welcome, contract), head, nil
+}
+
+// connected makes the link of a welcome.
+func (c *Client) connected(sock *ws.Socket, welcome *wire.WelcomeFrame, contract *wire.Contract) *connection {
+	conn := &connection{
+		welcome: welcome, contract: contract, since: time.Now(),
+		ready: make(chan struct{}), gone: make(chan struct{}),
+	}
+	conn.link = link.New(link.Config{
+		Socket:       sock,
+		Session:      session.New(c.cfg.Credit, int(welcome.Credit), session.DefaultBuffer),
+		Decoder:      wire.Decoder{Contract: contract, From: schema.FromService, Limit: c.cfg.Credit / 4},
+		Handler:      &dispatch{client: c, conn: conn},
+		MessageLimit: maxBatch,
+		Silence:      silence,
+		PingEvery:    time.Duration(welcome.KeepAliveMS) * time.Millisecond,
+		PongWithin:   pongTimeout,
+	})
+	return conn
+}
+
+// welcomed begins a connection's life.
+func (c *Client) welcomed(conn *connection, head []byte) error {
+	c.mu.Lock()
+	if c.ended != nil {
+		defer c.mu.Unlock()
+		conn.voluntary.Store(true)
+		conn.link.Drop(bus.Errorf(bus.CodeGoingAway, "the client was closed"))
+		c.serve(conn, head)
+		return c.ended
+	}
+	c.current = conn
+	c.known = conn.contract.Schema()
+	c.changedLocked()
+	c.serve(conn, head)
+	c.mu.Unlock()
+
+	c.connects.Add(1)
+	c.log.Info("connected", keys.TRID(bus.TRID(conn.welcome.TRID)), keys.Identity(bus.Identity(conn.welcome.Identity)),
+		zap.String("node", conn.welcome.Node))
+	if c.cfg.OnConnect != nil {
+		c.protect("OnConnect", func() { c.cfg.OnConnect(conn.link.Context(), c) })
+	}
+	close(conn.ready)
+	return nil
+}
+
+// serve starts the connection's reader, which Run and Close wait for.
+func (c *Client) serve(conn *connection, head []byte) {
+	c.serving.Go(func() { c.dropped(conn, conn.link.Run(nil, head)) })
+}
+
+// protect runs a callback of the program; its panic is logged, and the client
+// lives.
+func (c *Client) protect(name string, call func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.log.Error(name+" panicked", zap.String("reason", fmt.Sprint(v)), keys.Stack(debug.Stack()))
+		}
+	}()
+	call()
+}

@@ -1,0 +1,255 @@
+package msgclient
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"busd/bus"
+	"busd/internal/keys"
+	"busd/internal/mtls"
+	"busd/schema"
+)
+
+// A Client is an identity: its connections come and go, it does not. Its
+// methods may be called concurrently, also inside handlers, but for Close,
+// which waits for them.
+type Client struct {
+	// Fixed at creation.
+	cfg   Config
+	log   *zap.Logger
+	creds *mtls.Credentials // nil: cfg.TLS is used
+
+	handlers subscriptions
+	ignored  atomic.Uint64
+	connects atomic.Uint64
+	serving  sync.WaitGroup // one for each connection
+	dialing  chan struct{}  // holds a token while nobody dials
+
+	mu sync.Mutex
+	// Guarded by mu.
+	urls    []*url.URL     // in the order of the next attempts
+	current *connection    // nil: not connected
+	known   *schema.Schema // the contract last received
+	changed chan struct{}  // closed when current or ended changes, then replaced
+	running bool
+	ended   error // why there will be no connection any more
+}
+
+// New makes a client. It starts nothing and does no I/O; the error says what
+// is wrong with the Config.
+func New(cfg Config) (*Client, error) {
+	urls, err := cfg.complete()
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		cfg: cfg, log: cfg.Logger.Named("msgclient"), urls: shuffled(urls),
+		changed: make(chan struct{}), dialing: make(chan struct{}, 1),
+	}
+	c.dialing <- struct{}{}
+	if cfg.TLS == nil {
+		c.creds = &mtls.Credentials{CertFile: cfg.CertFile, KeyFile: cfg.KeyFile, CAFiles: cfg.CAFiles}
+	}
+	return c, nil
+}
+
+// errClosed is why a closed client does nothing any more.
+func errClosed() *bus.Error {
+	return bus.Errorf(bus.CodeGoingAway, "the client was closed").Dropped()
+}
+
+// Connect makes one attempt to connect, with each URL in turn, and returns its
+// outcome: nil once the service has welcomed the client and OnConnect has
+// returned. It is not needed before [Client.Run], and does not keep the client
+// connected. A client that is connected gets [bus.CodeAlreadyExists].
+func (c *Client) Connect(ctx context.Context) error {
+	select {
+	case <-c.dialing:
+		defer func() { c.dialing <- struct{}{} }()
+	case <-ctx.Done():
+		return bus.Wrap(bus.CodeOf(ctx.Err()), context.Cause(ctx), "another attempt to connect is under way")
+	}
+	c.mu.Lock()
+	if c.current != nil && c.current.isGone() && !c.running {
+		c.current = nil
+	}
+	current, ended, attempts := c.current, c.ended, len(c.urls)
+	c.mu.Unlock()
+	if ended != nil {
+		return ended
+	}
+	if current != nil {
+		return bus.Errorf(bus.CodeAlreadyExists, "the client is connected already")
+	}
+	var err error
+	for range attempts {
+		if err = c.attempt(ctx); err == nil || ctx.Err() != nil || isFinal(err) {
+			break
+		}
+	}
+	return err
+}
+
+// Run keeps the client connected, and returns why it no longer is: the
+// context's cause, once the service has been told and handlers have returned;
+// the error of a service that refuses for good; or that the client was closed.
+// A client runs once.
+func (c *Client) Run(ctx context.Context) error {
+	c.mu.Lock()
+	if c.running || c.ended != nil {
+		defer c.mu.Unlock()
+		if c.ended != nil {
+			return c.ended
+		}
+		return bus.Errorf(bus.CodeFailedPrecondition, "the client runs already")
+	}
+	c.running = true
+	c.mu.Unlock()
+
+	err := c.keepConnected(ctx)
+	if ctx.Err() != nil {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		_ = c.Close(closing) // the context's end is the news
+		return context.Cause(ctx)
+	}
+	c.end(err)
+	c.serving.Wait()
+	return err
+}
+
+// Close says goodbye: it waits until the service has read, checked and queued
+// everything that was sent, or ctx ends, then drops the connection with
+// [bus.CodeGoingAway] and waits for the handlers. Run returns, and the client
+// cannot be used any more. The error says that not everything arrived.
+//
+// It must not be called inside a handler.
+func (c *Client) Close(ctx context.Context) error {
+	c.mu.Lock()
+	current := c.current
+	c.mu.Unlock()
+	var err error
+	if current != nil {
+		err = current.link.Flush(ctx)
+		if errors.Is(err, bus.ErrDropped) {
+			err = nil // it went first
+		}
+	}
+	c.end(errClosed())
+	c.serving.Wait()
+	return err
+}
+
+// end makes the client useless, once.
+func (c *Client) end(why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended == nil {
+		c.ended = why
+		c.changedLocked()
+	}
+	if c.current != nil {
+		c.current.voluntary.Store(true)
+		c.current.link.Drop(bus.Errorf(bus.CodeGoingAway, "the client was closed"))
+	}
+}
+
+// changedLocked wakes all who wait for a connection.
+func (c *Client) changedLocked() {
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// connection waits for a connection until ctx ends.
+func (c *Client) connection(ctx context.Context) (*connection, error) {
+	for {
+		c.mu.Lock()
+		current, ended, changed := c.current, c.ended, c.changed
+		c.mu.Unlock()
+		if ended != nil {
+			return nil, ended
+		}
+		if current != nil && current.link.Cause() == nil {
+			return current, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, bus.Wrap(bus.CodeOf(ctx.Err()), context.Cause(ctx), "not connected")
+		}
+	}
+}
+
+// Connected tells whether the client is connected now.
+func (c *Client) Connected() bool {
+	_, ok := c.TRID()
+	return ok
+}
+
+// TRID names the connection of now; false: there is none.
+func (c *Client) TRID() (bus.TRID, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current == nil || c.current.link.Cause() != nil {
+		return "", false
+	}
+	return bus.TRID(c.current.welcome.TRID), true
+}
+
+// Identity is what the service calls this client; empty before the first
+// welcome.
+func (c *Client) Identity() bus.Identity {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current == nil {
+		return ""
+	}
+	return bus.Identity(c.current.welcome.Identity)
+}
+
+// Contract is the service's contract, as it came with the last welcome; nil
+// before the first.
+func (c *Client) Contract() *schema.Schema {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.known
+}
+
+// NewRecord makes an empty message of the service's contract.
+func (c *Client) NewRecord(message string) (*schema.Record, error) {
+	contract := c.Contract()
+	if contract == nil {
+		return nil, bus.Errorf(bus.CodeFailedPrecondition, "the contract is not known before the first connection")
+	}
+	d, ok := contract.Message(message)
+	if !ok {
+		return nil, bus.Errorf(bus.CodeUnimplemented, "the contract of %s has no message %s", contract.Service(), message)
+	}
+	return schema.NewRecord(d), nil
+}
+
+// Ignored counts the messages that came and that nobody handles.
+func (c *Client) Ignored() uint64 { return c.ignored.Load() }
+
+// Connects counts the welcomes.
+func (c *Client) Connects() uint64 { return c.connects.Load() }
+
+// dropped takes note of a connection's end.
+func (c *Client) dropped(conn *connection, why error) {
+	c.log.Info("disconnected", keys.TRID(bus.TRID(conn.welcome.TRID)), keys.Code(why), keys.Reason(why),
+		keys.Duration(time.Since(conn.since)))
+	if c.cfg.OnDrop != nil && !conn.voluntary.Load() {
+		c.protect("OnDrop", func() { c.cfg.OnDrop(context.Background(), c, why) })
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	conn.why = why
+	close(conn.gone)
+	c.changedLocked()
+}

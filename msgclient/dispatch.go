@@ -1,0 +1,95 @@
+package msgclient
+
+import (
+	"context"
+	"errors"
+
+	"go.uber.org/zap"
+
+	"busd/bus"
+	"busd/internal/keys"
+	"busd/internal/link"
+	"busd/internal/wire"
+)
+
+// dispatch gives the messages of one connection to the client's handlers. It
+// is the connection's link.Handler.
+type dispatch struct {
+	client *Client
+	conn   *connection
+}
+
+var _ link.Handler = (*dispatch)(nil)
+
+// incomingKey finds the message in hand in a handler's context.
+type incomingKey struct{}
+
+// handling is a handler's context: the link's, and the message in hand.
+type handling struct {
+	context.Context
+	in   *link.Incoming
+	conn *connection
+}
+
+func (h *handling) Value(key any) any {
+	if _, ok := key.(incomingKey); ok {
+		return h
+	}
+	return h.Context.Value(key)
+}
+
+// Handle runs every handler that is registered for a message.
+func (d *dispatch) Handle(ctx context.Context, in *link.Incoming) error {
+	select {
+	case <-d.conn.ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	own, all := d.client.handlers.of(in.Message.Name())
+	if own == nil && len(all) == 0 {
+		return d.unhandled(in)
+	}
+	ctx = &handling{Context: ctx, in: in, conn: d.conn}
+	var failed error
+	for _, s := range all {
+		if err := s.call(ctx, d.client, in.Message, in.Body); err != nil && failed == nil {
+			failed = err
+		}
+	}
+	if own != nil {
+		if err := own.call(ctx, d.client, in.Message, in.Body); err != nil && failed == nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
+// unhandled is the rule for messages that nobody handles: somebody waits for a
+// request's answer, a one-way message is ignored unless the client is strict.
+func (d *dispatch) unhandled(in *link.Incoming) error {
+	d.client.ignored.Add(1)
+	if in.Kind != wire.Request && !d.client.cfg.Strict {
+		return nil
+	}
+	return bus.Errorf(bus.CodeUnimplemented, "the client does not handle message %s", in.Message.Name())
+}
+
+// AtOnce: a client's handlers run one at a time.
+func (d *dispatch) AtOnce(*wire.Message) int { return 1 }
+
+// Keeps tells whether a one-way message that failed leaves the connection.
+func (d *dispatch) Keeps(*link.Incoming, *bus.Error) bool { return d.client.cfg.KeepOnError }
+
+// Failed reports what went wrong with a message, at either end.
+func (d *dispatch) Failed(message string, err *bus.Error) {
+	fields := []zap.Field{keys.Message(message), keys.Code(err), keys.Reason(err)}
+	var panicked *link.PanicError
+	if errors.As(err, &panicked) {
+		d.client.log.Error("handler panicked", append(fields, keys.Stack(panicked.Stack))...)
+	} else {
+		d.client.log.Warn("message failed", fields...)
+	}
+	if report := d.client.cfg.OnError; report != nil {
+		d.client.protect("OnError", func() { report(d.client, err) })
+	}
+}

@@ -1,0 +1,28 @@
+// Package msgclient is the calling end of busd: a [Client] is one identity
+// that holds one connection to a service, and opens it again when it breaks.
+//
+// Either side sends at any time. What the service may send, and what the
+// client may, is in the service's contract, which comes with the welcome:
+// every message is checked against it at both ends. A client with Go types
+// registers them with [On]; one without builds records from [Client.Contract].
+//
+// # Reconnecting
+//
+// [Client.Run] keeps the client connected. It waits between attempts for a
+// random time (full jitter) below a bound that doubles from half a second to
+// half a minute and is reset by a welcome; what the service said of when to
+// come back goes before that. Certificates, keys and CAs are read anew for
+// each attempt. It ends only when its context does, when the client is closed,
+// or when the service refuses for good: another client took the identity, the
+// certificate was revoked, or the refusal said never.
+//
+// # Handlers
+//
+// Handlers of one client run one at a time, in the order of sending, after
+// OnConnect has returned. A handler may wait for a request that it makes on
+// the same client. What fails follows the rule of package msgbus: a request
+// gets the error as its answer; a one-way message that fails ends the
+// connection, after an error frame.
+//
+// The package contains no server.
+package msgclient

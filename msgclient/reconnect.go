@@ -1,0 +1,164 @@
+package msgclient
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/url"
+	"time"
+
+	"busd/bus"
+	"busd/internal/keys"
+)
+
+// keepConnected is Run's loop: it returns when there will be no connection any
+// more.
+func (c *Client) keepConnected(ctx context.Context) error {
+	wait := backoff{min: c.cfg.MinWait, max: c.cfg.MaxWait}
+	alone := time.Now() // since when there is no connection
+	for attempt := 1; ; attempt++ {
+		conn, err := c.await(ctx)
+		switch {
+		case conn != nil:
+			err = conn.why
+			wait.reset()
+			alone, attempt = time.Now(), 0
+		case err == nil:
+			continue // it came while we were about to dial
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if ended := c.endedBy(err); ended != nil {
+			return ended
+		}
+		if c.cfg.GiveUpAfter > 0 && time.Since(alone) >= c.cfg.GiveUpAfter {
+			return bus.Wrap(bus.CodeDeadlineExceeded, err, "no connection for "+c.cfg.GiveUpAfter.String())
+		}
+		pause := wait.next(err)
+		c.log.Info("waiting to connect", keys.Attempt(attempt+1), keys.Wait(pause), keys.Code(err), keys.Reason(err))
+		if !c.sleep(ctx, pause) {
+			continue
+		}
+	}
+}
+
+// await waits for the end of the connection there is and returns it, or makes
+// an attempt to have one: then it returns nil and the attempt's outcome.
+func (c *Client) await(ctx context.Context) (*connection, error) {
+	c.mu.Lock()
+	conn := c.current
+	c.mu.Unlock()
+	if conn == nil {
+		return nil, c.once(ctx)
+	}
+	select {
+	case <-conn.gone:
+		c.mu.Lock()
+		if c.current == conn {
+			c.current = nil
+		}
+		c.mu.Unlock()
+		return conn, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// once makes an attempt with the next URL, unless somebody connects already.
+func (c *Client) once(ctx context.Context) error {
+	select {
+	case <-c.dialing:
+		defer func() { c.dialing <- struct{}{} }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	c.mu.Lock()
+	connected := c.current != nil
+	c.mu.Unlock()
+	if connected {
+		return nil
+	}
+	return c.attempt(ctx)
+}
+
+// endedBy returns why there is no use in trying again, or nil.
+func (c *Client) endedBy(err error) error {
+	c.mu.Lock()
+	ended := c.ended
+	c.mu.Unlock()
+	switch {
+	case ended != nil:
+		return ended
+	case c.cfg.RetrySuperseded && bus.CodeOf(err) == bus.CodeSuperseded:
+		return nil
+	case isFinal(err):
+		return err
+	}
+	return nil
+}
+
+// isFinal tells whether a refusal or a drop is for good.
+func isFinal(err error) bool {
+	var e *bus.Error
+	return errors.As(err, &e) && e.Remote && e.Retry.When == bus.RetryNever
+}
+
+// sleep returns false if the client was closed or ctx ended meanwhile.
+func (c *Client) sleep(ctx context.Context, d time.Duration) bool {
+	c.mu.Lock()
+	ended, changed := c.ended, c.changed
+	c.mu.Unlock()
+	if ended != nil {
+		return false
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-changed:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// A backoff says how long to wait before the next attempt: a random time below
+// a bound that doubles ("full jitter"), so that clients that lost their
+// connection together do not come back together.
+type backoff struct {
+	min, max time.Duration
+	failures int
+	atOnce   bool // the last attempt was made at once
+}
+
+func (b *backoff) reset() { b.failures = 0 }
+
+// next takes the error of the last attempt or connection. What the service
+// said goes first; but a second "now" in a row is not taken at its word.
+func (b *backoff) next(err error) time.Duration {
+	var e *bus.Error
+	if errors.As(err, &e) {
+		hint := e.Retry
+		switch {
+		case hint.After > 0 || hint.Spread > 0:
+			b.atOnce = false
+			return hint.After + rand.N(max(hint.Spread, b.min)) //nolint:gosec // not a secret
+		case hint.When == bus.RetryNow && !b.atOnce:
+			b.atOnce = true
+			return 0
+		}
+	}
+	b.atOnce = false
+	bound := b.max
+	if b.failures < 30 {
+		bound = min(b.max, b.min<<b.failures)
+	}
+	b.failures++
+	return rand.N(bound + 1) //nolint:gosec // not a secret
+}
+
+func shuffled(urls []*url.URL) []*url.URL {
+	rand.Shuffle(len(urls), func(i, j int) { urls[i], urls[j] = urls[j], urls[i] })
+	return urls
+}

@@ -1,0 +1,159 @@
+package msgclient
+
+import (
+	"context"
+	"errors"
+
+	"busd/bus"
+	"busd/internal/link"
+	"busd/internal/wire"
+	"busd/schema"
+)
+
+// Send sends a message. It waits for a connection, then for room, until ctx
+// ends, and returns once the message is checked, encoded and queued, not once
+// it is delivered. A message that breaks the service's contract is an error
+// with [bus.CodeInvalidMessage], and nothing is sent.
+func (c *Client) Send(ctx context.Context, m schema.Message) error {
+	return c.send(ctx, m, wire.DataOptions{}, (*link.Link).Send)
+}
+
+// SendAcked is Send that returns when the service has read, checked and queued
+// the message. If the connection ends before that the error has
+// [bus.CodeSessionLost]: whether it arrived is not known. Without a deadline
+// in ctx it waits 30 s.
+func (c *Client) SendAcked(ctx context.Context, m schema.Message) error {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	return c.send(ctx, m, wire.DataOptions{AckAtOnce: true}, (*link.Link).SendAcked)
+}
+
+func (c *Client) send(ctx context.Context, m schema.Message, o wire.DataOptions, put func(*link.Link, context.Context, []byte) error) error {
+	return c.onConnection(ctx, m, func(conn *connection, msg *wire.Message) error {
+		frame, err := wire.AppendData(nil, msg, m, o)
+		if err == nil {
+			err = wire.CheckSize(frame, conn.limit())
+		}
+		if err != nil {
+			return wire.AsInvalid(err)
+		}
+		return put(conn.link, ctx, frame)
+	})
+}
+
+// SendHandled sends a message as a request and returns when the service has
+// handled it; a reply that came with that is thrown away. The error is the
+// service's, or as for [Request].
+func (c *Client) SendHandled(ctx context.Context, m schema.Message) error {
+	_, err := c.request(ctx, m)
+	return err
+}
+
+// Request sends a request and waits for its reply, of type A, a struct or a
+// pointer to one. The error is the service's (Remote); or that ctx ended, and
+// then the service is told to cancel; or [bus.CodeSessionLost] if the
+// connection did, and then whether the request was handled is not known; or
+// [bus.CodeFailedPrecondition] if it was handled without a reply. Without a
+// deadline in ctx it waits 30 s. It may be called inside a handler.
+func Request[A schema.Message](ctx context.Context, c *Client, m schema.Message) (A, error) {
+	answer, err := c.request(ctx, m)
+	if err != nil {
+		return *new(A), err
+	}
+	return wire.AnswerAs[A](answer.Message, answer.Body)
+}
+
+// RequestRecord is [Request] for a reply without a Go type. A request that was
+// handled without a reply returns nil.
+func (c *Client) RequestRecord(ctx context.Context, m schema.Message) (*schema.Record, error) {
+	answer, err := c.request(ctx, m)
+	if err != nil || answer.Message == nil {
+		return nil, err
+	}
+	return answer.Message.Record(answer.Body)
+}
+
+func (c *Client) request(ctx context.Context, m schema.Message) (answer link.Answer, err error) {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	err = c.onConnection(ctx, m, func(conn *connection, msg *wire.Message) error {
+		frame, err := wire.AppendRequest(nil, msg, m, link.Remaining(ctx))
+		if err == nil {
+			err = wire.CheckSize(frame, conn.limit())
+		}
+		if err != nil {
+			return wire.AsInvalid(err)
+		}
+		answer, err = conn.link.Request(ctx, frame)
+		return err
+	})
+	return answer, err
+}
+
+// onConnection runs do with a connection and the message's type in its
+// contract. A connection that ended before anything was queued is not the
+// caller's business: the next one is waited for.
+func (c *Client) onConnection(ctx context.Context, m schema.Message, do func(*connection, *wire.Message) error) error {
+	for {
+		conn, err := c.connection(ctx)
+		if err != nil {
+			return err
+		}
+		msg, err := conn.contract.Outgoing(m.MessageName(), schema.FromClient)
+		if err != nil {
+			return err
+		}
+		err = do(conn, msg)
+		if !errors.Is(err, bus.ErrDropped) || bus.CodeOf(err) == bus.CodeSessionLost {
+			return err
+		}
+	}
+}
+
+// Reply answers the message that ctx, a handler's, belongs to. If the service
+// made a request of it, this is its answer, and there can be only one.
+// Otherwise it is a Send on the same connection that says what it replies to.
+func (c *Client) Reply(ctx context.Context, m schema.Message) error {
+	h, ok := ctx.Value(incomingKey{}).(*handling)
+	if !ok {
+		return bus.Errorf(bus.CodeFailedPrecondition, "Reply wants the context of a handler")
+	}
+	msg, err := h.conn.contract.Outgoing(m.MessageName(), schema.FromClient)
+	if err != nil {
+		return err
+	}
+	if h.in.Kind != wire.Request {
+		frame, err := wire.AppendData(nil, msg, m, wire.DataOptions{Re: h.in.N})
+		if err == nil {
+			err = wire.CheckSize(frame, h.conn.limit())
+		}
+		if err != nil {
+			return wire.AsInvalid(err)
+		}
+		return h.conn.link.Send(ctx, frame)
+	}
+	frame, err := wire.AppendAnswer(nil, h.in.N, msg, m)
+	if err == nil {
+		err = wire.CheckSize(frame, h.conn.limit())
+	}
+	if err != nil {
+		return wire.AsInvalid(err)
+	}
+	return h.conn.link.Reply(ctx, h.in, frame)
+}
+
+// limit bounds a message to the service, in bytes on the wire.
+func (conn *connection) limit() int {
+	if n := conn.welcome.Limits.Message; n > 0 {
+		return int(n)
+	}
+	return int(conn.welcome.Credit / 4)
+}
+
+// withTimeout gives a context without a deadline the default one.
+func withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, DefaultTimeout)
+}

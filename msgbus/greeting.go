@@ -106,13 +106,17 @@ func (g *greeting) conn(hello *wire.HelloFrame) (*Conn, error) {
 		}
 		identity += "/" + hello.Instance
 	}
+	args, err := wire.DecodeArgs(hello.Args)
+	if err != nil {
+		return nil, link.AsFault(err)
+	}
 	return &Conn{
 		service:  g.service,
 		trid:     bus.NewTRID(),
 		identity: bus.Identity(identity),
 		peer:     g.peer,
 		remote:   g.remote,
-		args:     hello.Args,
+		args:     args,
 		program:  Program{hello.Client.Name, hello.Client.Version},
 		since:    g.began,
 		limit:    min(DefaultMaxMessage, int(hello.Credit/4)),
@@ -169,7 +173,9 @@ func (g *greeting) onConnect(c *Conn) error {
 			return nil
 		}
 		g.service.groups.leave(c)
-		return bus.AsError(err)
+		refusal := *bus.AsError(err)
+		refusal.Remote = false // whoever told OnConnect, this service tells the client
+		return &refusal
 	case <-ctx.Done():
 		g.service.groups.leave(c)
 		if cause := c.link.Cause(); cause != nil {

@@ -115,19 +115,19 @@ func (c *Client) userAgent() string {
 // same WebSocket message.
 func (c *Client) greet(sock *ws.Socket) (conn *connection, head []byte, err error) {
 	sock.Limit(maxWelcome, welcomeTimeout, time.Now().Add(welcomeTimeout))
+	args, err := wire.AppendArgs(c.cfg.Args)
+	if err != nil {
+		return nil, nil, bus.Wrap(bus.CodeInvalidArgument, err, "the connect arguments cannot be sent")
+	}
 	hello := &wire.HelloFrame{
-		Instance: c.cfg.Instance, Args: c.cfg.Args, Credit: int64(c.cfg.Credit),
+		Instance: c.cfg.Instance, Args: args, Credit: int64(c.cfg.Credit),
 		Client: wire.Program{Name: c.cfg.Name, Version: c.cfg.Version},
 	}
 	known := c.Contract()
 	if known != nil {
 		hello.Fingerprint = known.Fingerprint()
 	}
-	b, err := wire.AppendHello(nil, hello)
-	if err != nil {
-		return nil, nil, bus.Wrap(bus.CodeInvalidArgument, err, "the connect arguments cannot be sent")
-	}
-	if err := sock.Write(b); err != nil {
+	if err := sock.Write(wire.AppendHello(nil, hello)); err != nil {
 		return nil, nil, mtls.Explain(err)
 	}
 	answer, err := sock.Read()

@@ -228,6 +228,9 @@ func TestExtendsTwoBases(t *testing.T) {
 	two := schema.MustNew("A/Two", message("Same", attr("a", intType)).WithDoc("docs do not differ"), message("Other", attr("a", stringType)))
 	_, err := schema.New("A/B", schema.Extends(one), schema.Extends(two))
 	wantFaults(t, err, "Other: two of the contracts")
+	adds := schema.MustNew("A/Three", schema.Method{Name: "m", Doc: "x", Params: attrsOf(intType)})
+	_, err = schema.New("A/B", schema.Extends(adds), schema.Extends(schema.MustNew("A/Four", schema.Method{Name: "m"})))
+	wantFaults(t, err, "m(): two of the contracts")
 	if _, err := schema.New("A/B", schema.Extends(one), schema.Extends(two), message("Other")); err != nil {
 		t.Errorf("replaced: got %v", err)
 	}

@@ -24,9 +24,8 @@ type validator struct {
 }
 
 func (v *validator) schema(s *Schema) {
-	system, component, _ := strings.Cut(s.service, "/")
-	if !isName(system) || !isName(component) {
-		v.add("service", "want System/Component, each part a letter and then letters, digits or _ (at most %d bytes), got %q", MaxName, cut(s.service))
+	if err := CheckService(s.service); err != nil {
+		v.add("service", "%v", err)
 	}
 	if len(s.messages) > MaxMessages {
 		v.add("contract", "%d messages, want at most %d", len(s.messages), MaxMessages)

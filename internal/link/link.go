@@ -175,8 +175,8 @@ func (l *Link) fail(err error) {
 	}
 	end := ending{cause: e.Dropped(), close: closeCode(err)}
 	switch {
-	case e.Remote: // the peer said goodbye below the frames; there is no one to tell
-		end.said = true
+	case e.Remote: // the peer said goodbye below the frames, and is told the same
+		end.close = bus.CloseNormal
 		end.remote = e.Code == bus.CodeGoingAway
 	case e.Code == bus.CodeUnavailable:
 		end.said = true

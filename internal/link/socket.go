@@ -75,11 +75,14 @@ func Refuse(s Socket, err error) {
 	watch := time.AfterFunc(closeLimit, s.Abort)
 	defer watch.Stop()
 	defer s.Abort()
-	if e.Remote || e.Code == bus.CodeUnavailable {
-		return // the peer has gone
+	code := bus.CloseNormal
+	if !e.Remote { // else the peer has said why, and only wants its goodbye answered
+		code = closeCode(err)
+		if s.Write(wire.AppendDrop(nil, e)) != nil {
+			return
+		}
 	}
-	if s.Write(wire.AppendDrop(nil, e)) != nil || s.Close(closeCode(err), e.Reason) != nil {
-		return
+	if s.Close(code, e.Reason) == nil {
+		s.Drain()
 	}
-	s.Drain()
 }

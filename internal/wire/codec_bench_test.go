@@ -78,7 +78,7 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
-func BenchmarkScan(b *testing.B) {
+func BenchmarkSkip(b *testing.B) {
 	for _, bm := range benchmarks {
 		b.Run(bm.name, func(b *testing.B) {
 			p := encoded(b, bm.message, bm.value)

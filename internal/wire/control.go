@@ -15,8 +15,8 @@ type HelloFrame struct {
 	// Instance is what the client adds to its peer's name; empty where the
 	// service makes one connection for each certificate.
 	Instance string `msgpack:"instance,omitempty"`
-	// Args are the connect arguments.
-	Args map[string]any `msgpack:"args,omitempty"`
+	// Args are the connect arguments: a map, by the rules of AppendAny.
+	Args msgpack.RawMessage `msgpack:"args,omitempty"`
 	// Fingerprint is of the contract that the client holds already.
 	Fingerprint string `msgpack:"fingerprint,omitempty"`
 	// Session, Token and Seen are what a client says to resume.
@@ -87,15 +87,35 @@ type errorFrame struct {
 // maxReason bounds what is told to a peer, in bytes.
 const maxReason = 1000
 
-// AppendHello appends a hello frame. It fails when args hold what cannot be
+// AppendHello appends a hello frame.
+func AppendHello(dst []byte, h *HelloFrame) []byte {
+	return appendControl(appendHead(dst, Hello, 2), h)
+}
+
+// AppendArgs encodes connect arguments. It fails when they hold what cannot be
 // sent.
-func AppendHello(dst []byte, h *HelloFrame) ([]byte, error) {
-	if h.Args != nil {
-		if _, err := AppendAny(nil, h.Args); err != nil {
-			return nil, fmt.Errorf("connect args: %w", err)
-		}
+func AppendArgs(args map[string]any) ([]byte, error) {
+	if args == nil {
+		return nil, nil
 	}
-	return appendControl(appendHead(dst, Hello, 2), h), nil
+	return AppendAny(nil, args)
+}
+
+// DecodeArgs reads connect arguments; none is nil. The bytes need not have
+// been scanned.
+func DecodeArgs(b []byte) (map[string]any, error) {
+	if len(b) == 0 {
+		return nil, nil
+	}
+	v, err := DecodeAny(b)
+	if err != nil {
+		return nil, err
+	}
+	args, ok := v.(map[string]any)
+	if !ok {
+		return nil, bus.Errorf(bus.CodeProtocolError, "frame hello: args must be a map")
+	}
+	return args, nil
 }
 
 // DecodeHello reads the map of a hello frame.
@@ -229,7 +249,6 @@ func decodeControl(k Kind, body []byte, into any) error {
 	d := msgpack.GetDecoder()
 	defer msgpack.PutDecoder(d)
 	d.Reset(bytes.NewReader(body))
-	d.UseLooseInterfaceDecoding(true) // connect args: int64 and float64, whatever their encoding
 	if err := d.Decode(into); err != nil {
 		return bus.Wrap(bus.CodeProtocolError, err, "frame "+k.String()+": a key's value is of the wrong type")
 	}

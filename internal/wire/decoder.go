@@ -120,25 +120,35 @@ func (d Decoder) message(f *Frame, r *reader) {
 	if d.Contract != nil {
 		f.Message, _ = d.Contract.MessageBytes(f.Name)
 	}
-	start := r.pos
+	body := r.b[r.pos:]
+	n, err := 0, error(nil)
 	switch {
 	case f.Message == nil:
 		f.Fault = bus.Errorf(bus.CodeUnimplemented, "the contract has no message %s", quoted(f.Name))
+		n, err = skipMap(body)
 	case !allows(f.Message.from, d.From):
 		f.Fault = bus.Errorf(bus.CodeUnimplemented, "message %s may be sent by the %s only", f.Name, f.Message.from)
+		n, err = skipMap(body)
 	default:
-		n, err := f.Message.Check(r.b[start:])
-		if err == nil {
-			f.Body = r.b[start : start+n]
-			r.passed(n)
-			return
-		}
-		var misfit *schema.ValueError
-		if errors.As(err, &misfit) {
-			f.Fault = InvalidMessage(misfit)
-		}
+		n, err = f.Message.Check(body)
 	}
-	f.Body = r.mapValue()
+	if misfit := (*schema.ValueError)(nil); errors.As(err, &misfit) {
+		f.Fault, err = InvalidMessage(misfit), nil // n is the length of what breaks the contract too
+	}
+	if err != nil {
+		r.err = err
+		return
+	}
+	f.Body = body[:n]
+	r.passed(n)
+}
+
+// skipMap finds the end of the attributes of a message that is not known.
+func skipMap(b []byte) (int, error) {
+	if c, _, _ := readHead(b, 0); c != classMap {
+		return 0, &SyntaxError{Reason: "want a map"}
+	}
+	return Skip(b)
 }
 
 // allows tells whether a message may come from a side.

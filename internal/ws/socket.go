@@ -212,6 +212,9 @@ func (s *Socket) Drain() {
 	s.line.begun, s.line.silence = false, closeWait
 	for {
 		if _, _, err := s.conn.NextReader(); err != nil {
+			if websocket.IsUnexpectedCloseError(err, websocket.CloseAbnormalClosure) {
+				return // the peer's close frame: nothing comes after it
+			}
 			break
 		}
 	}

@@ -209,6 +209,7 @@ func TestStrict(t *testing.T) {
 		{"null", "~", "want a mapping, got a null"},
 		{"syntax", "service: [", "x.yaml:1:10: "},
 		{"tab", "messages:\n\tA: {}", "x.yaml:2:"},
+		{"brace alone", "service:\n}", "x.yaml:2:1: service: want System/Component"},
 		{"two documents", "service: A/B\n---\nservice: A/C\n", "x.yaml:3:8: a second document"},
 		{"no service", "messages: {}\n", "x.yaml:1:1: service: want System/Component"},
 		{"service", "messages: {}\nservice: PingPong\n", "x.yaml:2:10: service: want System/Component"},
@@ -340,7 +341,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(data)
 	}
 	for _, s := range []string{
-		"service: A/B\nmessages: {A: {attrs: {a: 'x', b: \"\\u00e9\", c: int?}}}", "a: |\n  x\n", "a: >-\n  x\n", "- - a\n", "{a: [b, {c: d}]}", "%YAML 1.2\n---\n...\n", "&a b", "a: *b", "!t x", "? a\n: b", "<<: {}",
+		"service: A/B\nmessages: {A: {attrs: {a: 'x', b: \"\\u00e9\", c: int?}}}", "a: |\n  x\n", "key:\n}", "a:\n- b: c\n- \n", "a: >-\n  x\n", "- - a\n", "{a: [b, {c: d}]}", "%YAML 1.2\n---\n...\n", "&a b", "a: *b", "!t x", "? a\n: b", "<<: {}",
 		"{\"service\": \"A/B\", \"messages\": {}}", "service: A/B\nextends: x.yaml\nmethods: {m: {params: [{name: a, type: float, min: 1e3}]}}",
 	} {
 		f.Add([]byte(s))

@@ -1,0 +1,80 @@
+# Tasks. `make help` lists them; `make` is what CI runs.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := all
+
+# The race detector needs a C compiler; without one the tests run without it.
+RACE := $(shell command -v cc >/dev/null 2>&1 && echo -race)
+export CGO_ENABLED := $(if $(RACE),1,0)
+# -p 1: tests that measure time or memory must not compete for two cores.
+TESTFLAGS ?= -timeout 15m
+FUZZTIME ?= 3s
+BENCHTIME ?= 1s
+COUNT ?= 5
+TOOL = go tool -modfile=tools/go.mod
+GO_FILES = $(shell git ls-files -co --exclude-standard '*.go')
+
+.PHONY: all help build test race short vet lint fix fuzz bench vectors e2e cover tidy clean vulncheck
+
+all: test ## what CI runs
+
+help: ## list the tasks
+	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build ./bin/busd
+	CGO_ENABLED=0 go build -trimpath -o bin/busd ./cmd/busd
+
+test: vet ## all tests: race detector if a C compiler is there, vectors, e2e, a short fuzz of every target
+	go test $(RACE) $(TESTFLAGS) ./...
+	@$(MAKE) --no-print-directory fuzz
+
+race: ## all tests with the race detector, three times
+	CGO_ENABLED=1 go test -race -count=3 $(TESTFLAGS) ./...
+
+short: ## the quick tests
+	go test -short ./...
+
+vet: ## go vet, and nothing that gofmt would change
+	go vet ./...
+	@unformatted="$$(gofmt -l $(GO_FILES))"; if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
+
+lint: ## golangci-lint with our list (builds the tool the first time: some minutes)
+	$(TOOL) golangci-lint run ./...
+
+fix: ## format, and fix what the linters can
+	$(TOOL) gofumpt -w $(GO_FILES)
+	$(TOOL) golangci-lint run --fix ./...
+
+# Go runs one fuzz target at a time; minimising for a minute looks like a hang.
+fuzz: ## every fuzz target for FUZZTIME (3s each; make fuzz FUZZTIME=1h for long)
+	@grep -rlE '^func Fuzz' --include='*_test.go' . | sort | while read -r file; do \
+		for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*).*/\1/p' "$$file"); do \
+			echo "fuzz $$(dirname "$$file") $$target"; \
+			CGO_ENABLED=0 go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x "$$(dirname "$$file")" \
+				| grep -vE '^(fuzz: elapsed|PASS|warning)' ; \
+		done; \
+	done
+
+bench: ## the benchmarks, COUNT times each, for benchstat
+	CGO_ENABLED=0 go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./internal/... ./msgbus
+
+vectors: ## rewrite what we say in test/vectors; read the diff before you commit it
+	go test ./test/vectors -update
+
+e2e: ## the built binary and clients in other languages, over real sockets
+	go test -count=1 ./cmd/... ./daemon/... ./test/e2e/...
+
+cover: ## coverage of all packages
+	go test -coverpkg=./... -coverprofile=coverage.out ./...
+	go tool cover -func=coverage.out | tail -1
+
+vulncheck: ## known vulnerabilities; needs vuln.go.dev
+	$(TOOL) govulncheck ./...
+
+tidy: ## go mod tidy, and check what was downloaded
+	go mod tidy
+	cd tools && go mod tidy
+	go mod verify
+
+clean: ## remove what was built
+	rm -rf bin coverage.out

@@ -1,0 +1,189 @@
+package archtest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "busd"
+
+// room is a row of the table. What is not listed is forbidden; the standard
+// library is free.
+type room struct {
+	ours    []string
+	foreign []string
+}
+
+const (
+	uuid       = "github.com/google/uuid"
+	msgpack    = "github.com/vmihailenco/msgpack/v5"
+	gorilla    = "github.com/gorilla/websocket"
+	zap        = "go.uber.org/zap"
+	yaml       = "github.com/goccy/go-yaml"
+	cobra      = "github.com/spf13/cobra"
+	term       = "golang.org/x/term"
+	prometheus = "github.com/prometheus/client_golang"
+)
+
+// table is the house. A name that ends in /... stands for the rooms below it.
+var table = map[string]room{
+	"bus":               {nil, []string{uuid}},
+	"schema":            {nil, nil},
+	"schema/schemafile": {[]string{"schema"}, []string{yaml}},
+
+	"internal/wire":    {[]string{"bus", "schema"}, []string{msgpack}},
+	"internal/session": {[]string{"bus", "internal/wire"}, nil},
+	"internal/link":    {[]string{"bus", "internal/wire", "internal/session"}, nil},
+	"internal/ws":      {[]string{"bus", "internal/link"}, []string{gorilla}},
+	"internal/mtls":    {[]string{"bus"}, nil},
+	"internal/keys":    {[]string{"bus"}, []string{zap}},
+
+	"msgbus": {
+		[]string{"bus", "schema", "internal/wire", "internal/link", "internal/session", "internal/ws", "internal/mtls", "internal/keys"},
+		[]string{zap},
+	},
+	"msgclient": {
+		[]string{"bus", "schema", "internal/wire", "internal/link", "internal/session", "internal/ws", "internal/mtls", "internal/keys"},
+		[]string{zap, uuid},
+	},
+	"bustest": {[]string{"bus", "msgbus", "msgclient", "internal/mtls"}, nil},
+
+	"daemon/internal/gate":   {nil, nil},
+	"daemon/internal/config": {nil, []string{yaml}},
+	"daemon/internal/admin":  {[]string{"bus", "msgbus", "daemon/internal/gate"}, []string{prometheus}},
+	"daemon/internal/demo":   {[]string{"bus", "msgbus", "msgclient", "internal/mtls", "daemon/internal/gate", "examples/pingpong"}, []string{zap}},
+	"daemon/internal/cli": {
+		[]string{"bus", "schema", "schema/schemafile", "msgclient", "internal/mtls", "daemon/internal/config", "daemon/internal/demo"},
+		[]string{cobra, term, zap},
+	},
+	"daemon": {
+		[]string{
+			"bus", "schema", "msgbus", "msgclient", "internal/mtls", "daemon/internal/cli", "daemon/internal/demo",
+			"daemon/internal/config", "daemon/internal/admin", "daemon/internal/gate",
+		},
+		[]string{zap},
+	},
+	"cmd/busd":     {[]string{"daemon", "examples/pingpong"}, nil},
+	"examples/...": {[]string{"bus", "schema", "msgbus", "msgclient", "bustest", "daemon", "examples/pingpong"}, []string{zap}},
+}
+
+// reasons are printed with a breach.
+var reasons = map[string]string{
+	"internal/wire → internal/link":  "bytes know no socket, so the protocol can be fuzzed and replayed from a file",
+	"internal/link → internal/ws":    "a link knows no WebSocket, so tests join two links in memory, and another transport is one new room",
+	"internal/link → msgbus":         "a connection knows no service, so server and client share one implementation of keep-alive, queueing and ending",
+	"msgbus → msgclient":             "the two ends of a connection never import each other: a server binary holds no client",
+	"msgclient → msgbus":             "the two ends of a connection never import each other: a client binary holds no server",
+	"schema → bus":                   "a message can be checked where there is no connection: in CI, in an editor, in another program",
+	"daemon/internal/cli → msgbus":   "the program's commands are clients like any other",
+	"daemon/internal/admin → daemon": "what an operator may see is one type; screens and flags stand above it",
+}
+
+// pkg is what go list says of a package.
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	Standard   bool
+}
+
+func TestImports(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for _, p := range list(t, "./...") {
+		name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		if strings.HasPrefix(name, "test/") {
+			continue // tests may look everywhere
+		}
+		row, key, ok := find(name)
+		if !ok {
+			t.Errorf("room %s is not in the table: say there what it may import", name)
+			continue
+		}
+		seen[key] = true
+		for _, path := range p.Imports {
+			check(t, name, row, path)
+		}
+	}
+	for name := range table {
+		if !seen[name] {
+			t.Errorf("room %s is in the table, but does not exist", name)
+		}
+	}
+}
+
+func check(t *testing.T, name string, row room, path string) {
+	t.Helper()
+	switch ours, isOurs := strings.CutPrefix(path, module+"/"); {
+	case isOurs:
+		if !slices.Contains(row.ours, ours) {
+			t.Errorf("%s imports %s, which the table forbids: %s", name, ours, reason(name, ours))
+		}
+	case strings.Contains(strings.Split(path, "/")[0], "."):
+		if !slices.ContainsFunc(row.foreign, func(lib string) bool { return path == lib || strings.HasPrefix(path, lib+"/") }) {
+			t.Errorf("%s imports %s: a foreign library lives in the rooms that the table names", name, path)
+		}
+	}
+}
+
+func reason(from, to string) string {
+	if r, ok := reasons[from+" → "+to]; ok {
+		return r
+	}
+	return "no room imports a room above it, nor one that it need not know"
+}
+
+func find(name string) (room, string, bool) {
+	if row, ok := table[name]; ok {
+		return row, name, true
+	}
+	for key, row := range table {
+		if prefix, ok := strings.CutSuffix(key, "..."); ok && strings.HasPrefix(name, prefix) {
+			return row, key, true
+		}
+	}
+	return room{}, "", false
+}
+
+// TestClientHasNoServer looks at what a client binary really links.
+func TestClientHasNoServer(t *testing.T) {
+	t.Parallel()
+	for _, p := range list(t, "-deps", "./msgclient") {
+		if p.ImportPath == module+"/msgbus" {
+			t.Errorf("msgclient depends on msgbus: %s", reasons["msgclient → msgbus"])
+		}
+	}
+}
+
+func list(t *testing.T, args ...string) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,Standard"}, args...)...)
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			t.Fatalf("go list: %v\n%s", err, exit.Stderr)
+		}
+		t.Fatalf("go list: %v", err)
+	}
+	var all []pkg
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("go list's answer: %v", err)
+		}
+		all = append(all, p)
+	}
+	if len(all) == 0 {
+		t.Fatal("go list found no package")
+	}
+	return all
+}

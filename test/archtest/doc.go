@@ -1,0 +1,2 @@
+// Package archtest holds who may import whom, as tests.
+package archtest

@@ -48,10 +48,7 @@ func NewServer(t testing.TB, cfg msgbus.Config, services ...*msgbus.Service) *Se
 	if err != nil {
 		t.Fatalf("bustest: %v", err)
 	}
-	conf, err := mtls.ServerConfig(mtls.Material{Certificate: serverCert(t), CAs: []*x509.Certificate{authority().Certificate()}}, mtls.Policy{})
-	if err != nil {
-		t.Fatalf("bustest: %v", err)
-	}
+	conf := serverTLS(t)
 	s := &Server{
 		Server: bus, t: t, listener: newListener(), serving: make(chan struct{}),
 		http: &http.Server{Handler: bus, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: 10 * time.Second},

@@ -13,6 +13,8 @@ type admission struct {
 	// Fixed at creation.
 	max, maxPerPeer int
 
+	places sync.WaitGroup // one for each that entered and has not left
+
 	mu sync.Mutex
 	// Guarded by mu.
 	closed  bool
@@ -60,6 +62,7 @@ func (a *admission) enter(s *Service, peer string) *bus.Error {
 	a.total++
 	a.service[s]++
 	a.peer[peer]++
+	a.places.Add(1) // with the lock held: nobody enters once who waits has closed the gate
 	return nil
 }
 
@@ -71,6 +74,7 @@ func (a *admission) leave(s *Service, peer string) {
 	if a.peer[peer]--; a.peer[peer] == 0 {
 		delete(a.peer, peer)
 	}
+	a.places.Done()
 }
 
 // What a client that found no place is told to wait: long enough for a place

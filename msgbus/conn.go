@@ -25,7 +25,7 @@ type Conn struct {
 	since    time.Time
 	link     *link.Link
 	limit    int           // of a message to the client
-	gone     chan struct{} // closed once OnDrop has returned, or was not called for
+	gone     chan struct{} // closed once no callback of the service runs for it any more
 
 	state   atomic.Pointer[any]
 	in, out atomic.Uint64
@@ -154,23 +154,23 @@ func (c *Conn) request(ctx context.Context, m schema.Message) (link.Answer, erro
 // made a request of it, this is its answer, and there can be only one.
 // Otherwise it is a Send that says what it replies to.
 func (c *Conn) Reply(ctx context.Context, m schema.Message) error {
-	in, ok := ctx.Value(incomingKey{}).(*link.Incoming)
-	if !ok {
-		return bus.Errorf(bus.CodeFailedPrecondition, "Reply wants the context of a handler")
+	h, ok := ctx.Value(incomingKey{}).(*handling)
+	if !ok || h.conn != c {
+		return bus.Errorf(bus.CodeFailedPrecondition, "Reply wants the context of a handler of this connection")
 	}
-	if in.Kind != wire.Request {
-		return c.send(ctx, m, wire.DataOptions{Re: in.N}, c.link.Send)
+	if h.kind != wire.Request {
+		return c.send(ctx, m, wire.DataOptions{Re: h.n}, c.link.Send)
 	}
 	msg, err := c.service.outgoing(m.MessageName())
 	if err != nil {
 		return err
 	}
-	frame, err := wire.AppendAnswer(nil, in.N, msg, m)
+	frame, err := wire.AppendAnswer(nil, h.n, msg, m)
 	if err == nil {
 		err = wire.CheckSize(frame, c.limit)
 	}
 	if err == nil {
-		err = c.link.Reply(ctx, in, frame)
+		err = c.link.Reply(ctx, h.n, frame)
 	}
 	if err == nil {
 		c.countOut(msg.Name(), len(frame))

@@ -25,15 +25,17 @@ var _ link.Handler = (*dispatch)(nil)
 // incomingKey finds the message in hand in a handler's context.
 type incomingKey struct{}
 
-// handling is a handler's context: the link's, and the message in hand.
+// handling is a handler's context: the link's, and which message is in hand.
 type handling struct {
 	context.Context
-	in *link.Incoming
+	conn *Conn
+	kind wire.Kind
+	n    uint64
 }
 
 func (h *handling) Value(key any) any {
 	if _, ok := key.(incomingKey); ok {
-		return h.in
+		return h
 	}
 	return h.Context.Value(key)
 }
@@ -47,7 +49,7 @@ func (d *dispatch) Handle(ctx context.Context, in *link.Incoming) error {
 	}
 	d.conn.in.Add(1)
 	begin := time.Now()
-	err := h.call(&handling{Context: ctx, in: in}, d.conn, in.Body)
+	err := h.call(&handling{Context: ctx, conn: d.conn, kind: in.Kind, n: in.N}, d.conn, in.Body)
 	s.stats.handled(in.Message.Name(), in.Size, time.Since(begin))
 	return err
 }

@@ -26,6 +26,7 @@ type greeting struct {
 	remote  string
 	socket  *ws.Socket
 	began   time.Time
+	behind  bool // OnConnect runs on after its time
 }
 
 // run is the connection's goroutine; once the client is welcomed it is the
@@ -49,11 +50,19 @@ func (g *greeting) run() {
 	if err == nil {
 		g.live(c, hello, log)
 	}
-	s.registry.release(c)
-	close(c.gone) // the next connection of this identity may have waited for it
+	if !g.behind {
+		g.over(c)
+	}
 	if err != nil {
 		g.refuse(err)
 	}
+}
+
+// over lets the next connection of the identity go on, which may have waited:
+// of this one no callback runs any more.
+func (g *greeting) over(c *Conn) {
+	g.server.registry.release(c)
+	close(c.gone)
 }
 
 // refuse ends a connection that was not welcomed.
@@ -156,6 +165,9 @@ func (g *greeting) admit(c *Conn) error {
 // onConnect runs the service's callback within its time. One that does not
 // return is left behind: it must not hold the connection.
 func (g *greeting) onConnect(c *Conn) error {
+	if cause := c.link.Cause(); cause != nil {
+		return cause // superseded while it waited
+	}
 	if g.service.OnConnect == nil {
 		return nil
 	}
@@ -163,26 +175,43 @@ func (g *greeting) onConnect(c *Conn) error {
 	defer cancel()
 	stop := context.AfterFunc(c.link.Context(), cancel)
 	defer stop()
-	returned := make(chan error, 1)
-	go func() { // ends with OnConnect, whose context is over when nobody listens any more
-		returned <- g.protect("OnConnect", func() error { return g.service.OnConnect(ctx, c) })
+	returned := make(chan error)
+	left := make(chan struct{})
+	go func() { // ends with OnConnect, whose context is over when it is left behind
+		err := g.protect("OnConnect", func() error { return g.service.OnConnect(ctx, c) })
+		select {
+		case returned <- err:
+		case <-left:
+			if err == nil {
+				g.onDrop(c, c.link.Cause()) // too late; but whom it accepted it sees dropped
+			}
+			g.over(c)
+		}
 	}()
 	select {
 	case err := <-returned:
 		if err == nil {
 			return nil
 		}
-		g.service.groups.leave(c)
 		refusal := *bus.AsError(err)
 		refusal.Remote = false // whoever told OnConnect, this service tells the client
-		return &refusal
+		return g.turnAway(c, &refusal)
 	case <-ctx.Done():
-		g.service.groups.leave(c)
-		if cause := c.link.Cause(); cause != nil {
-			return cause
-		}
-		return bus.Errorf(bus.CodeDeadlineExceeded, "the service did not accept the connection in time")
+		late := bus.Errorf(bus.CodeDeadlineExceeded, "the service did not accept the connection in time")
+		g.behind = true
+		err := g.turnAway(c, late)
+		close(left)
+		return err
 	}
+}
+
+// turnAway ends the link of a connection that is not welcomed, so that OnConnect
+// cannot leave anything behind on it, and returns why it ended: it may have been
+// superseded first.
+func (g *greeting) turnAway(c *Conn, why *bus.Error) error {
+	c.link.Drop(why)
+	g.service.groups.leave(c)
+	return c.link.Cause()
 }
 
 // protect runs a callback of the service and makes an error of its panic.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -126,7 +125,6 @@ type Server struct {
 
 	registry *registry
 	gate     admission
-	running  sync.WaitGroup // one for each connection, from upgrade to OnDrop
 }
 
 // NewServer makes a server. It starts nothing. It fails if two services have a
@@ -160,14 +158,14 @@ func NewServer(cfg Config, services ...*Service) (*Server, error) {
 		}
 	}
 	for _, svc := range services {
+		svc.server = s // what Init starts may send already
+	}
+	for _, svc := range services {
 		if svc.Init != nil {
 			if err := svc.Init(context.Background()); err != nil {
 				return nil, fmt.Errorf("service %s: init: %w", svc.Name(), err)
 			}
 		}
-	}
-	for _, svc := range services {
-		svc.server = s
 	}
 	return s, nil
 }
@@ -192,7 +190,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	done := make(chan struct{})
 	go func() { // ends with the last connection; a handler that never returns keeps it
-		s.running.Wait()
+		s.gate.places.Wait()
 		close(done)
 	}()
 	select {

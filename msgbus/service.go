@@ -53,9 +53,10 @@ type Service struct {
 	// OnConnect runs before a connection is welcomed. An error refuses it: the
 	// client's connect fails with its code and reason. It may send to the
 	// connection, which happens after the welcome; it must not wait for an
-	// answer from it. ctx ends after [Config.HelloTimeout]; then the client is
-	// refused, and what OnConnect returns later counts for nothing. nil
-	// accepts everybody whose certificate is good.
+	// answer from it. ctx ends after [Config.HelloTimeout], and when a newer
+	// connection of the same identity comes; then the client is refused, and
+	// if OnConnect accepts it all the same, OnDrop follows at once. nil accepts
+	// everybody whose certificate is good.
 	OnConnect func(ctx context.Context, c *Conn) error
 	// OnDrop runs exactly once for each connection that OnConnect accepted,
 	// after its last handler has returned. why matches [bus.ErrDropped]. ctx
@@ -265,7 +266,7 @@ func (s *Service) SendTo(ctx context.Context, to bus.Identity, m schema.Message)
 
 // Broadcast sends to all connections of the service, on all nodes. The message
 // is checked and encoded once. It waits for nobody: a connection that has no
-// room is dropped with [bus.CodeSlowConsumer]. The error says that the message
+// room, or takes no message that large, is dropped with [bus.CodeSlowConsumer]. The error says that the message
 // is not one the service may send, or that other nodes were not reached.
 func (s *Service) Broadcast(ctx context.Context, m schema.Message) error {
 	frame, err := s.frame(m, wire.DataOptions{})
@@ -278,7 +279,10 @@ func (s *Service) Broadcast(ctx context.Context, m schema.Message) error {
 
 func (s *Service) broadcast(conns []*Conn, message string, frame []byte) {
 	for _, c := range conns {
-		if c.link.SendNow(frame) == nil {
+		if wire.CheckSize(frame, c.limit) != nil {
+			// It takes less than others: a hole must not be hidden from it.
+			c.Drop(bus.CodeSlowConsumer, "a message larger than this client takes")
+		} else if c.link.SendNow(frame) == nil {
 			s.stats.sent(message, len(frame))
 		}
 	}

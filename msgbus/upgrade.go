@@ -90,7 +90,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, svc *Service) {
 	greet := &greeting{server: s, service: svc, peer: peer, remote: r.RemoteAddr, socket: sock, began: time.Now()}
 	// A goroutine of its own: the HTTP handler's has grown a large stack in the
 	// TLS handshake, which would be held as long as the connection.
-	s.running.Go(greet.run)
+	go greet.run() // leaves the gate at its end
 }
 
 // problem is the body of every refusal.

@@ -3,10 +3,10 @@ package msgclient
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/url"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -29,28 +29,34 @@ type connection struct {
 	link     *link.Link
 	since    time.Time
 	ready    chan struct{} // closed once OnConnect has returned
+	over     chan struct{} // closed once the last handler has returned
 	gone     chan struct{} // closed once OnDrop has returned
-
-	voluntary atomic.Bool // this side ended it: OnDrop is not called
-	why       error       // good once gone is closed
+	why      error         // good once gone is closed
 }
 
-// isGone tells whether OnDrop has returned.
-func (conn *connection) isGone() bool {
+// isOver tells whether the last handler has returned.
+func (conn *connection) isOver() bool {
 	select {
-	case <-conn.gone:
+	case <-conn.over:
 		return true
 	default:
 		return false
 	}
 }
 
-// attempt tries the next URL; it puts one that fails to the end.
+// attempt tries the next URL; it puts one that fails to the end. It ends with
+// ctx, and when the client is closed.
 func (c *Client) attempt(ctx context.Context) error {
 	c.mu.Lock()
 	target := c.urls[0]
 	c.mu.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(c.life, func() { cancel(errClosed()) })()
 	err := c.dial(ctx, target)
+	if err != nil && ctx.Err() != nil {
+		err = givenUp(ctx)
+	}
 	if err != nil {
 		c.mu.Lock()
 		c.urls = append(append([]*url.URL(nil), c.urls[1:]...), target)
@@ -68,13 +74,22 @@ func (c *Client) dial(ctx context.Context, target *url.URL) error {
 	stop := context.AfterFunc(ctx, sock.Abort)
 	conn, head, err := c.greet(sock)
 	if !stop() && err == nil {
-		err = bus.Wrap(bus.CodeOf(ctx.Err()), context.Cause(ctx), "the attempt was given up")
+		err = givenUp(ctx)
 	}
 	if err != nil {
 		link.Refuse(sock, err)
 		return err
 	}
 	return c.welcomed(conn, head)
+}
+
+// givenUp says that an attempt ended with its context.
+func givenUp(ctx context.Context) error {
+	var closed *bus.Error
+	if errors.As(context.Cause(ctx), &closed) {
+		return closed
+	}
+	return bus.Wrap(bus.CodeOf(ctx.Err()), context.Cause(ctx), "the attempt was given up")
 }
 
 // open makes the WebSocket.
@@ -165,7 +180,7 @@ func (c *Client) greet(sock *ws.Socket) (conn *connection, head []byte, err erro
 func (c *Client) connected(sock *ws.Socket, welcome *wire.WelcomeFrame, contract *wire.Contract) *connection {
 	conn := &connection{
 		welcome: welcome, contract: contract, since: time.Now(),
-		ready: make(chan struct{}), gone: make(chan struct{}),
+		ready: make(chan struct{}), over: make(chan struct{}), gone: make(chan struct{}),
 	}
 	conn.link = link.New(link.Config{
 		Socket:       sock,
@@ -185,13 +200,14 @@ func (c *Client) welcomed(conn *connection, head []byte) error {
 	c.mu.Lock()
 	if c.ended != nil {
 		defer c.mu.Unlock()
-		conn.voluntary.Store(true)
 		conn.link.Drop(bus.Errorf(bus.CodeGoingAway, "the client was closed"))
+		close(conn.ready)
 		c.serve(conn, head)
 		return c.ended
 	}
 	c.current = conn
 	c.known = conn.contract.Schema()
+	c.name = bus.Identity(conn.welcome.Identity)
 	c.changedLocked()
 	c.serve(conn, head)
 	c.mu.Unlock()

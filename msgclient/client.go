@@ -28,13 +28,16 @@ type Client struct {
 	handlers subscriptions
 	ignored  atomic.Uint64
 	connects atomic.Uint64
-	serving  sync.WaitGroup // one for each connection
-	dialing  chan struct{}  // holds a token while nobody dials
+	serving  sync.WaitGroup  // one for each connection
+	dialing  chan struct{}   // holds a token while nobody dials
+	life     context.Context // done when ended is set
+	endLife  context.CancelFunc
 
 	mu sync.Mutex
 	// Guarded by mu.
 	urls    []*url.URL     // in the order of the next attempts
 	current *connection    // nil: not connected
+	name    bus.Identity   // as of the last welcome
 	known   *schema.Schema // the contract last received
 	changed chan struct{}  // closed when current or ended changes, then replaced
 	running bool
@@ -53,6 +56,7 @@ func New(cfg Config) (*Client, error) {
 		changed: make(chan struct{}), dialing: make(chan struct{}, 1),
 	}
 	c.dialing <- struct{}{}
+	c.life, c.endLife = context.WithCancel(context.Background())
 	if cfg.TLS == nil {
 		c.creds = &mtls.Credentials{CertFile: cfg.CertFile, KeyFile: cfg.KeyFile, CAFiles: cfg.CAFiles}
 	}
@@ -67,7 +71,8 @@ func errClosed() *bus.Error {
 // Connect makes one attempt to connect, with each URL in turn, and returns its
 // outcome: nil once the service has welcomed the client and OnConnect has
 // returned. It is not needed before [Client.Run], and does not keep the client
-// connected. A client that is connected gets [bus.CodeAlreadyExists].
+// connected. A client that is connected gets [bus.CodeAlreadyExists]. It may be
+// called inside OnDrop, by a client that does not Run.
 func (c *Client) Connect(ctx context.Context) error {
 	select {
 	case <-c.dialing:
@@ -76,7 +81,7 @@ func (c *Client) Connect(ctx context.Context) error {
 		return bus.Wrap(bus.CodeOf(ctx.Err()), context.Cause(ctx), "another attempt to connect is under way")
 	}
 	c.mu.Lock()
-	if c.current != nil && c.current.isGone() && !c.running {
+	if c.current != nil && c.current.isOver() {
 		c.current = nil
 	}
 	current, ended, attempts := c.current, c.ended, len(c.urls)
@@ -89,7 +94,7 @@ func (c *Client) Connect(ctx context.Context) error {
 	}
 	var err error
 	for range attempts {
-		if err = c.attempt(ctx); err == nil || ctx.Err() != nil || isFinal(err) {
+		if err = c.attempt(ctx); err == nil || ctx.Err() != nil || c.life.Err() != nil || isFinal(err) {
 			break
 		}
 	}
@@ -129,7 +134,7 @@ func (c *Client) Run(ctx context.Context) error {
 // [bus.CodeGoingAway] and waits for the handlers. Run returns, and the client
 // cannot be used any more. The error says that not everything arrived.
 //
-// It must not be called inside a handler.
+// It must not be called inside a handler, nor in OnConnect or OnDrop.
 func (c *Client) Close(ctx context.Context) error {
 	c.mu.Lock()
 	current := c.current
@@ -152,12 +157,19 @@ func (c *Client) end(why error) {
 	defer c.mu.Unlock()
 	if c.ended == nil {
 		c.ended = why
+		c.endLife()
 		c.changedLocked()
 	}
 	if c.current != nil {
-		c.current.voluntary.Store(true)
 		c.current.link.Drop(bus.Errorf(bus.CodeGoingAway, "the client was closed"))
 	}
+}
+
+// isOwnGoodbye tells whether a connection ended because this client was closed:
+// that alone makes going_away on this side.
+func isOwnGoodbye(why error) bool {
+	var e *bus.Error
+	return errors.As(why, &e) && e.Code == bus.CodeGoingAway && !e.Remote
 }
 
 // changedLocked wakes all who wait for a connection.
@@ -202,15 +214,12 @@ func (c *Client) TRID() (bus.TRID, bool) {
 	return bus.TRID(c.current.welcome.TRID), true
 }
 
-// Identity is what the service calls this client; empty before the first
-// welcome.
+// Identity is what the service called this client in the last welcome; empty
+// before the first.
 func (c *Client) Identity() bus.Identity {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.current == nil {
-		return ""
-	}
-	return bus.Identity(c.current.welcome.Identity)
+	return c.name
 }
 
 // Contract is the service's contract, as it came with the last welcome; nil
@@ -244,7 +253,9 @@ func (c *Client) Connects() uint64 { return c.connects.Load() }
 func (c *Client) dropped(conn *connection, why error) {
 	c.log.Info("disconnected", keys.TRID(bus.TRID(conn.welcome.TRID)), keys.Code(why), keys.Reason(why),
 		keys.Duration(time.Since(conn.since)))
-	if c.cfg.OnDrop != nil && !conn.voluntary.Load() {
+	<-conn.ready // OnConnect's context has ended
+	close(conn.over)
+	if c.cfg.OnDrop != nil && !isOwnGoodbye(why) {
 		c.protect("OnDrop", func() { c.cfg.OnDrop(context.Background(), c, why) })
 	}
 	c.mu.Lock()

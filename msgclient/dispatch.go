@@ -24,11 +24,13 @@ var _ link.Handler = (*dispatch)(nil)
 // incomingKey finds the message in hand in a handler's context.
 type incomingKey struct{}
 
-// handling is a handler's context: the link's, and the message in hand.
+// handling is a handler's context: the link's, and which message is in hand.
 type handling struct {
 	context.Context
-	in   *link.Incoming
-	conn *connection
+	client *Client
+	conn   *connection
+	kind   wire.Kind
+	n      uint64
 }
 
 func (h *handling) Value(key any) any {
@@ -49,7 +51,7 @@ func (d *dispatch) Handle(ctx context.Context, in *link.Incoming) error {
 	if own == nil && len(all) == 0 {
 		return d.unhandled(in)
 	}
-	ctx = &handling{Context: ctx, in: in, conn: d.conn}
+	ctx = &handling{Context: ctx, client: d.client, conn: d.conn, kind: in.Kind, n: in.N}
 	var failed error
 	for _, s := range all {
 		if err := s.call(ctx, d.client, in.Message, in.Body); err != nil && failed == nil {

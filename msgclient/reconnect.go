@@ -32,10 +32,13 @@ func (c *Client) keepConnected(ctx context.Context) error {
 		if ended := c.endedBy(err); ended != nil {
 			return ended
 		}
-		if c.cfg.GiveUpAfter > 0 && time.Since(alone) >= c.cfg.GiveUpAfter {
-			return bus.Wrap(bus.CodeDeadlineExceeded, err, "no connection for "+c.cfg.GiveUpAfter.String())
-		}
 		pause := wait.next(err)
+		if left := c.cfg.GiveUpAfter - time.Since(alone); c.cfg.GiveUpAfter > 0 && pause >= left {
+			if c.sleep(ctx, left) {
+				return bus.Wrap(bus.CodeDeadlineExceeded, err, "no connection for "+c.cfg.GiveUpAfter.String())
+			}
+			continue
+		}
 		c.log.Info("waiting to connect", keys.Attempt(attempt+1), keys.Wait(pause), keys.Code(err), keys.Reason(err))
 		if !c.sleep(ctx, pause) {
 			continue

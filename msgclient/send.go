@@ -115,15 +115,15 @@ func (c *Client) onConnection(ctx context.Context, m schema.Message, do func(*co
 // Otherwise it is a Send on the same connection that says what it replies to.
 func (c *Client) Reply(ctx context.Context, m schema.Message) error {
 	h, ok := ctx.Value(incomingKey{}).(*handling)
-	if !ok {
-		return bus.Errorf(bus.CodeFailedPrecondition, "Reply wants the context of a handler")
+	if !ok || h.client != c {
+		return bus.Errorf(bus.CodeFailedPrecondition, "Reply wants the context of a handler of this client")
 	}
 	msg, err := h.conn.contract.Outgoing(m.MessageName(), schema.FromClient)
 	if err != nil {
 		return err
 	}
-	if h.in.Kind != wire.Request {
-		frame, err := wire.AppendData(nil, msg, m, wire.DataOptions{Re: h.in.N})
+	if h.kind != wire.Request {
+		frame, err := wire.AppendData(nil, msg, m, wire.DataOptions{Re: h.n})
 		if err == nil {
 			err = wire.CheckSize(frame, h.conn.limit())
 		}
@@ -132,14 +132,14 @@ func (c *Client) Reply(ctx context.Context, m schema.Message) error {
 		}
 		return h.conn.link.Send(ctx, frame)
 	}
-	frame, err := wire.AppendAnswer(nil, h.in.N, msg, m)
+	frame, err := wire.AppendAnswer(nil, h.n, msg, m)
 	if err == nil {
 		err = wire.CheckSize(frame, h.conn.limit())
 	}
 	if err != nil {
 		return wire.AsInvalid(err)
 	}
-	return h.conn.link.Reply(ctx, h.in, frame)
+	return h.conn.link.Reply(ctx, h.n, frame)
 }
 
 // limit bounds a message to the service, in bytes on the wire.

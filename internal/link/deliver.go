@@ -34,7 +34,6 @@ func (l *Link) deliverLocked() {
 // does.
 func (l *Link) deliver() {
 	defer l.work.Done()
-	var lanes lanes
 	for {
 		l.mu.Lock()
 		if len(l.inbox.frames) == 0 {
@@ -51,7 +50,7 @@ func (l *Link) deliver() {
 		for i := range batch {
 			in := &batch[i]
 			in.Body = bytes[in.from:in.to:in.to]
-			shared = l.deliverOne(in, &lanes) || shared
+			shared = l.deliverOne(in) || shared
 		}
 		l.mu.Lock()
 		if !shared { // else a handler beside us still reads the batch
@@ -63,7 +62,7 @@ func (l *Link) deliver() {
 
 // deliverOne handles one message here, or beside the deliverer if its type may
 // be handled several at a time; then it returns true.
-func (l *Link) deliverOne(in *Incoming, lanes *lanes) (beside bool) {
+func (l *Link) deliverOne(in *Incoming) (beside bool) {
 	l.mu.Lock()
 	closed := l.inbox.closed
 	l.mu.Unlock()
@@ -78,7 +77,7 @@ func (l *Link) deliverOne(in *Incoming, lanes *lanes) (beside bool) {
 		l.handle(in)
 		return false
 	}
-	slot := lanes.of(in.Message, atOnce)
+	slot := l.lanes.of(in.Message, atOnce)
 	select {
 	case slot <- struct{}{}:
 	case <-l.handling.Done():
@@ -124,9 +123,7 @@ func (l *Link) handle(in *Incoming) {
 		l.mu.Lock()
 		l.inbox.errors--
 		l.mu.Unlock()
-		if e, err := wire.DecodeError(in.Body); err == nil {
-			l.cfg.Handler.Failed("", e)
-		}
+		l.cfg.Handler.Failed("", in.Fault)
 		return
 	}
 	ctx, done := l.handlingContext(in)
@@ -135,18 +132,30 @@ func (l *Link) handle(in *Incoming) {
 	if err == nil {
 		err = bus.AsError(l.call(ctx, in))
 	}
-	if in.Kind == wire.Request {
+	l.settle(in, err)
+	l.grantedBack(in.Size)
+}
+
+// settle says what came of a message to whom it concerns.
+func (l *Link) settle(in *Incoming, err *bus.Error) {
+	if in.asks() {
 		l.settleRequest(in, err)
 	} else {
 		l.settleOneWay(in, err)
 	}
-	l.grantedBack(in.Size)
+}
+
+// A request is one of the peer's whose handler runs: only then can it be
+// answered.
+type request struct {
+	cancel   context.CancelCauseFunc
+	answered bool
 }
 
 // handlingContext makes the context of one message: it ends with the link's
 // handlers, and for a request with its time or its cancel.
 func (l *Link) handlingContext(in *Incoming) (context.Context, func()) {
-	if in.Kind != wire.Request {
+	if !in.asks() {
 		return l.handling, func() {}
 	}
 	ctx, cancel := context.WithCancelCause(l.handling)
@@ -156,9 +165,9 @@ func (l *Link) handlingContext(in *Incoming) (context.Context, func()) {
 	}
 	l.mu.Lock()
 	if l.requests == nil {
-		l.requests = map[uint64]context.CancelCauseFunc{}
+		l.requests = map[uint64]*request{}
 	}
-	l.requests[in.N] = cancel
+	l.requests[in.N] = &request{cancel: cancel}
 	canceled := in.canceled
 	l.mu.Unlock()
 	if canceled {
@@ -199,7 +208,7 @@ func (l *Link) call(ctx context.Context, in *Incoming) (err error) {
 
 // delivererEnded ends the link when a handler has ended the deliverer.
 func (l *Link) delivererEnded(in *Incoming, err *bus.Error) {
-	l.cfg.Handler.Failed(in.Name, err)
+	l.settle(in, err)
 	l.Drop(err)
 	l.mu.Lock()
 	l.inbox.delivering = false
@@ -212,7 +221,7 @@ func (l *Link) settleRequest(in *Incoming, err *bus.Error) {
 	if err != nil {
 		l.cfg.Handler.Failed(in.Name, err)
 	}
-	if !l.claimAnswer(in) {
+	if !l.claimAnswer(in.N) {
 		return
 	}
 	if err == nil {
@@ -223,14 +232,15 @@ func (l *Link) settleRequest(in *Incoming, err *bus.Error) {
 	l.putAnswer(l.handling, wire.AppendError(nil, in.N, err))
 }
 
-// claimAnswer takes the one answer that a request has.
-func (l *Link) claimAnswer(in *Incoming) bool {
+// claimAnswer takes the one answer that request n has.
+func (l *Link) claimAnswer(n uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if in.answered {
+	r := l.requests[n]
+	if r == nil || r.answered {
 		return false
 	}
-	in.answered = true
+	r.answered = true
 	return true
 }
 

@@ -1,6 +1,8 @@
 package link
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"busd/bus"
@@ -23,10 +25,12 @@ type Incoming struct {
 	// Fault says why it must not be handled.
 	Fault *bus.Error
 
-	canceled bool
-	answered bool // guarded by the link's mu
+	canceled bool // guarded by the link's mu
 	from, to int  // of Body, in the inbox's bytes
 }
+
+// asks tells whether the peer waits for an answer.
+func (in *Incoming) asks() bool { return in.Kind == wire.Request || in.Kind == wire.Call }
 
 // inbox holds what waits for the deliverer. Its bytes are bounded by the
 // credit that this end granted. It is guarded by the link's mu.
@@ -35,6 +39,7 @@ type inbox struct {
 	bytes  []byte
 	spare  []byte     // the deliverer's last batch, to be filled again
 	batch  []Incoming // the same of frames
+	taken  []Incoming // the deliverer's batch in hand
 
 	delivering bool
 	running    int // handlers that run beside the deliverer
@@ -80,13 +85,14 @@ func (q *inbox) push(f *wire.Frame) {
 func (q *inbox) take() ([]Incoming, []byte) {
 	frames, bytes := q.frames, q.bytes
 	q.frames, q.bytes = q.batch[:0], q.spare[:0]
-	q.batch, q.spare = nil, nil
+	q.batch, q.spare, q.taken = nil, nil, frames
 	return frames, bytes
 }
 
 // giveBack keeps what take handed over for the next batch, if that is small:
 // an idle link holds no buffers of a busy one.
 func (q *inbox) giveBack(frames []Incoming, bytes []byte) {
+	q.taken = nil
 	if cap(bytes) <= maxKept {
 		q.spare = bytes
 	}
@@ -97,13 +103,16 @@ func (q *inbox) giveBack(frames []Incoming, bytes []byte) {
 }
 
 // release lets an idle inbox go.
-func (q *inbox) release() { q.frames, q.bytes, q.batch, q.spare = nil, nil, nil, nil }
+func (q *inbox) release() {
+	q.frames, q.bytes, q.batch, q.spare, q.taken = nil, nil, nil, nil, nil
+}
 
-// cancel marks a request that still waits.
+// cancel marks a request that still waits, here or with the deliverer.
 func (q *inbox) cancel(n uint64) {
-	for i := range q.frames {
-		if q.frames[i].N == n {
-			q.frames[i].canceled = true
+	for _, frames := range [][]Incoming{q.taken, q.frames} {
+		i, found := slices.BinarySearchFunc(frames, n, func(in Incoming, n uint64) int { return cmp.Compare(in.N, n) })
+		if found {
+			frames[i].canceled = true
 		}
 	}
 }

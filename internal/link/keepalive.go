@@ -23,7 +23,7 @@ const maxPongs = 4
 
 // startKeepalive schedules the first ping.
 func (l *Link) startKeepalive() {
-	if l.cfg.PingEvery > 0 && l.ending == nil {
+	if l.cfg.PingEvery > 0 && l.ending == nil && l.alive.timer == nil {
 		l.alive.timer = time.AfterFunc(jitter(l.cfg.PingEvery), l.keepAlive)
 	}
 }
@@ -39,6 +39,9 @@ func (l *Link) keepAlive() {
 	if l.alive.pending {
 		dead := bus.Errorf(bus.CodeKeepaliveTimeout, "no answer to a ping within %s", l.cfg.PongWithin)
 		l.endLocked(ending{cause: dead.Dropped(), say: dead, close: dead.Code.CloseCode()})
+		return
+	}
+	if l.cfg.PingEvery == 0 { // a probe's pong came in this moment
 		return
 	}
 	l.alive.pending = true
@@ -65,10 +68,10 @@ func (l *Link) Probe(d time.Duration) {
 }
 
 // onPong is called by the reader.
-func (l *Link) onPong(string) {
+func (l *Link) onPong(payload string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.alive.pending {
+	if !l.alive.pending || payload != pingPayload {
 		return
 	}
 	l.alive.pending = false

@@ -67,6 +67,10 @@ type Link struct {
 	endHandling context.CancelCauseFunc
 	work        sync.WaitGroup // writer, deliverer, concurrent handlers
 
+	// Owned by the deliverer. It outlives each of them, as handlers do that run
+	// beside one.
+	lanes lanes
+
 	mu sync.Mutex
 	// Guarded by mu.
 	session   *session.Session
@@ -80,8 +84,9 @@ type Link struct {
 	room      chan struct{}
 	tags      uint64
 	waiting   map[uint64]chan Answer // by tag
+	most      int                    // how many ever waited at once
 	inbox     inbox
-	requests  map[uint64]context.CancelCauseFunc // the peer's, while they are handled
+	requests  map[uint64]*request // the peer's, while they are handled
 	ackTimer  *time.Timer
 	abort     *time.Timer
 	alive     keepalive
@@ -127,9 +132,15 @@ func (l *Link) open(first []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.opened = true
+	if l.ending != nil {
+		l.abortLaterLocked()
+	}
 	l.startKeepalive()
 	l.wake(first)
 }
+
+// abortLaterLocked bounds how long the end may take.
+func (l *Link) abortLaterLocked() { l.abort = time.AfterFunc(closeLimit, l.cfg.Socket.Abort) }
 
 // Context is done when the link has ended; its cause says why.
 func (l *Link) Context() context.Context { return l.conn }
@@ -204,11 +215,10 @@ func (l *Link) endLocked(e ending) {
 		l.inbox.clear()
 		l.endHandling(e.cause)
 	}
-	l.abort = time.AfterFunc(closeLimit, l.cfg.Socket.Abort)
-	if !l.opened { // Run has not begun, and will find the end
-		return
+	if l.opened { // else Run will find the end
+		l.abortLaterLocked()
+		l.wakeLocked()
 	}
-	l.wakeLocked()
 }
 
 // endHandlersLater gives the handlers of a link that its peer closed in good

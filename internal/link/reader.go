@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bytes"
 	"errors"
 
 	"busd/bus"
@@ -66,6 +67,9 @@ func (l *Link) frame(f *wire.Frame) error {
 
 func (l *Link) takeLocked(f *wire.Frame) error {
 	switch f.Kind {
+	case wire.Call:
+		f.Fault = bus.Errorf(bus.CodeUnimplemented, "method %s: this service answers no calls on this connection", f.Name)
+		fallthrough
 	case wire.Data, wire.Request:
 		l.inbox.push(f)
 		l.deliverLocked()
@@ -84,9 +88,6 @@ func (l *Link) takeLocked(f *wire.Frame) error {
 	case wire.Goaway:
 		// Moving to another connection is not spoken by this version: the
 		// drop that follows says when to come back.
-	case wire.Call:
-		l.session.Release(f.Size)
-		l.putErrorLocked(f.N, bus.Errorf(bus.CodeUnimplemented, "method %s: this service answers no calls on this connection", f.Name))
 	case wire.Hello, wire.Welcome, wire.Part:
 		return bus.Errorf(bus.CodeProtocolError, "frame %s at this point", f.Kind)
 	}
@@ -98,25 +99,20 @@ func (l *Link) answeredLocked(f *wire.Frame) error {
 	if err != nil {
 		return err
 	}
-	a := Answer{Message: f.Message}
-	switch {
-	case f.Kind == wire.Error:
+	if f.Kind == wire.Error {
 		e, err := wire.DecodeError(f.Body)
 		if err != nil {
 			return AsFault(err)
 		}
-		a.Err = e
-	case f.Fault != nil:
-		a.Err = f.Fault
-	default:
-		a.Body = append(a.Body, f.Body...)
+		f.Fault = e
 	}
-	if ch, ok := l.waiting[tag]; ok && tag != 0 {
-		delete(l.waiting, tag)
-		ch <- a
-		return nil
-	}
-	if f.Kind == wire.Error {
+	ch, awaited := l.waiterLocked(tag)
+	switch {
+	case awaited && f.Fault != nil:
+		ch <- Answer{Err: f.Fault}
+	case awaited:
+		ch <- Answer{Message: f.Message, Body: bytes.Clone(f.Body)}
+	case f.Kind == wire.Error && tag == 0:
 		l.inbox.push(f) // a one-way message of ours failed: reported in order
 		l.deliverLocked()
 	}
@@ -129,8 +125,7 @@ func (l *Link) ackedLocked(f *wire.Frame) error {
 		return err
 	}
 	for _, tag := range tags {
-		if ch, ok := l.waiting[tag]; ok {
-			delete(l.waiting, tag)
+		if ch, ok := l.waiterLocked(tag); ok {
 			ch <- Answer{}
 		}
 	}
@@ -142,8 +137,8 @@ func (l *Link) ackedLocked(f *wire.Frame) error {
 // canceledLocked ends the context of a request of the peer's; if it still
 // waits, it will run with a context that has ended.
 func (l *Link) canceledLocked(n uint64) {
-	if cancel, ok := l.requests[n]; ok {
-		cancel(bus.Errorf(bus.CodeCanceled, "the caller canceled the request"))
+	if r, ok := l.requests[n]; ok {
+		r.cancel(bus.Errorf(bus.CodeCanceled, "the caller canceled the request"))
 		return
 	}
 	l.inbox.cancel(n)

@@ -50,7 +50,7 @@ func (l *Link) SendNow(frame []byte) error {
 func (l *Link) SendAcked(ctx context.Context, frame []byte) error {
 	a := l.await(ctx, func(tag uint64) error {
 		return l.put(ctx, bulk, frame, func() { l.session.PutAcked(frame, tag) })
-	}, nil)
+	}, false)
 	return a.Err
 }
 
@@ -59,14 +59,15 @@ func (l *Link) SendAcked(ctx context.Context, frame []byte) error {
 func (l *Link) Request(ctx context.Context, frame []byte) (Answer, error) {
 	a := l.await(ctx, func(tag uint64) error {
 		return l.put(ctx, bulk, frame, func() { l.session.PutRequest(frame, tag) })
-	}, l.withdraw)
+	}, true)
 	return a, a.Err
 }
 
-// Reply answers a request with a frame made by [wire.AppendAnswer]. It fails
-// if the request has its answer.
-func (l *Link) Reply(ctx context.Context, in *Incoming, frame []byte) error {
-	if !l.claimAnswer(in) {
+// Reply answers the peer's request n with a frame made by
+// [wire.AppendAnswer]. It fails if the request has its answer, as it does once
+// its handler has returned.
+func (l *Link) Reply(ctx context.Context, n uint64, frame []byte) error {
+	if !l.claimAnswer(n) {
 		return bus.Errorf(bus.CodeFailedPrecondition, "the request has been answered already")
 	}
 	return l.put(ctx, urgent, frame, func() { l.session.Put(urgent, frame) })
@@ -120,8 +121,9 @@ func (l *Link) roomLocked() {
 	}
 }
 
-// await puts a frame with a tag and waits until something comes back for it.
-func (l *Link) await(ctx context.Context, put func(tag uint64) error, giveUp func(tag uint64)) Answer {
+// await puts a frame with a tag and waits until something comes back for it;
+// a request is withdrawn if nothing does in time.
+func (l *Link) await(ctx context.Context, put func(tag uint64) error, request bool) Answer {
 	ch := make(chan Answer, 1)
 	l.mu.Lock()
 	if l.ending != nil {
@@ -134,9 +136,10 @@ func (l *Link) await(ctx context.Context, put func(tag uint64) error, giveUp fun
 		l.waiting = map[uint64]chan Answer{}
 	}
 	l.waiting[tag] = ch
+	l.most = max(l.most, len(l.waiting))
 	l.mu.Unlock()
 	if err := put(tag); err != nil {
-		l.forget(tag)
+		l.giveUp(tag, false)
 		return Answer{Err: err}
 	}
 	select {
@@ -144,35 +147,47 @@ func (l *Link) await(ctx context.Context, put func(tag uint64) error, giveUp fun
 		return a
 	case <-ctx.Done():
 	}
-	if !l.forget(tag) { // it came in this moment
+	if !l.giveUp(tag, request) { // it came in this moment
 		return <-ch
-	}
-	if giveUp != nil {
-		giveUp(tag)
 	}
 	return Answer{Err: ended(ctx, "the peer did not answer in time")}
 }
 
-// forget stops waiting for a tag. It returns false if its answer has come.
-func (l *Link) forget(tag uint64) bool {
+// giveUp stops waiting for a tag, and withdraws its request. It returns false
+// if its answer has come.
+func (l *Link) giveUp(tag uint64, withdraw bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, waits := l.waiting[tag]
-	delete(l.waiting, tag)
+	_, waits := l.waiterLocked(tag)
+	if waits && withdraw {
+		l.withdrawLocked(tag)
+	}
 	return waits
 }
 
-// withdraw cancels a request that nobody waits for any more.
-func (l *Link) withdraw(tag uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.ending != nil {
-		return
+// waiterLocked returns who waits for a tag; he gets one thing, and waits no
+// more.
+func (l *Link) waiterLocked(tag uint64) (chan Answer, bool) {
+	ch, ok := l.waiting[tag]
+	delete(l.waiting, tag)
+	if len(l.waiting) == 0 && l.most > keptWaiters { // a map never shrinks
+		l.waiting, l.most = nil, 0
 	}
-	if n, written := l.session.Withdraw(tag); written {
+	return ch, ok
+}
+
+// keptWaiters is for how many of those who wait an idle link keeps its memory.
+const keptWaiters = 64
+
+// withdrawLocked takes a request back that nobody waits for any more.
+func (l *Link) withdrawLocked(tag uint64) {
+	n, written := l.session.Withdraw(tag)
+	if written {
 		l.cancels = append(l.cancels, n)
-		l.wakeLocked()
+	} else {
+		l.roomLocked()
 	}
+	l.wakeLocked()
 }
 
 // Flush waits until the peer has read, checked and queued everything that was

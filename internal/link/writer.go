@@ -4,7 +4,6 @@ import (
 	"sync"
 	"time"
 
-	"busd/bus"
 	"busd/internal/wire"
 )
 
@@ -77,10 +76,10 @@ func (l *Link) nextBatch(b []byte) (_ []byte, goodbye *ending, ok bool) {
 	if l.session.AckDue() || (l.session.Unreported() && l.session.Writable()) {
 		b = l.session.AppendAck(b)
 	}
-	for _, re := range l.cancels {
-		b = wire.AppendCancel(b, re)
+	for len(l.cancels) > 0 && len(b) < batchBytes {
+		b = wire.AppendCancel(b, l.cancels[0])
+		l.cancels = l.cancels[1:]
 	}
-	l.cancels = nil
 	b = l.session.AppendFrames(b, batchBytes)
 	if len(b) > 0 {
 		return b, nil, true
@@ -165,10 +164,4 @@ func (l *Link) ackLate() {
 		l.session.AckNow()
 		l.wakeLocked()
 	}
-}
-
-// putErrorLocked queues an error frame, for what the reader itself refuses.
-func (l *Link) putErrorLocked(re uint64, e *bus.Error) {
-	l.session.Put(urgent, wire.AppendError(nil, re, e))
-	l.wakeLocked()
 }

@@ -26,7 +26,9 @@ func Explain(err error) *bus.Error {
 		return known
 	}
 	if alert, ok := alertOf(err); ok {
-		return explained(alert.Code, alert.Retry, err, alert.Reason)
+		e := explained(alert.Code, alert.Retry, err, alert.Reason)
+		e.Remote = true // the server said so: where it says never, it is final
+		return e
 	}
 	if code, reason := explainServer(err); reason != "" {
 		return explained(code, bus.RetryAfter, err, reason)

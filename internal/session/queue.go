@@ -8,6 +8,7 @@ type record struct {
 	order uint64 // when it was put, among all lanes
 	tag   uint64 // whose frame it is; 0: nobody waits
 	kind  uint8  // what its tag waits for
+	lane  Lane
 }
 
 // storage is what a queue needs while it holds something. An empty queue
@@ -17,8 +18,12 @@ type storage struct {
 	recs []record
 }
 
-// maxPooled bounds the buffers that are kept for the next queue, in bytes.
-const maxPooled = 64 << 10
+// What is kept of a queue for the next one: a buffer of so many bytes, a list
+// of so many frames.
+const (
+	maxPooled       = 64 << 10
+	maxPooledFrames = 4 << 10
+)
 
 var storages = sync.Pool{New: func() any { return new(storage) }}
 
@@ -83,7 +88,7 @@ func (q *queue) pop() {
 	}
 	s := q.storage
 	*q = queue{}
-	if cap(s.buf) <= maxPooled {
+	if cap(s.buf) <= maxPooled && cap(s.recs) <= maxPooledFrames {
 		s.buf, s.recs = s.buf[:0], s.recs[:0]
 		storages.Put(s)
 	}

@@ -17,6 +17,9 @@ const (
 	// ackFrames and ackBytes are after how much an ack is due at once.
 	ackFrames = 64
 	ackBytes  = 256 << 10
+	// keptRequests is for how many unanswered requests an idle session keeps
+	// its memory.
+	keptRequests = 64
 )
 
 // A Lane says what rule a frame is under.
@@ -42,13 +45,14 @@ const (
 // service. It must not be used concurrently.
 type Session struct {
 	// Fixed at creation.
-	buffer int // bound of bulk and sent together, and of urgent alone
+	buffer int // bound of what is kept of a lane, unsent and unacknowledged
 	grant  uint64
 	ackAt  int // an ack is due after so many bytes
 
 	// Outgoing.
 	lanes   [2]queue
-	sent    queue // written and not acknowledged, in the order of numbers
+	sent    queue  // written and not acknowledged, in the order of numbers
+	unacked [2]int // bytes in sent, by lane
 	order   uint64
 	written uint64            // number of the last frame written
 	acked   uint64            // number of the last frame the peer has seen
@@ -57,6 +61,9 @@ type Session struct {
 	granted uint64            // the peer's first grant
 	asked   map[uint64]uint64 // number of an unanswered request → its tag
 	numbers map[uint64]uint64 // the same the other way round
+	most    int               // how many there ever were of them at once
+	bulk    uint64            // bulk frames ever written
+	settled uint64            // answers and errors that ever came for them
 	given   map[uint64]bool   // tags whose unsent frame was taken back
 
 	// Incoming.
@@ -88,12 +95,11 @@ func New(grant, credit, buffer int) *Session {
 func Cost(size int) uint64 { return uint64(max(size, MinCost)) } //nolint:gosec // sizes are positive
 
 // Room tells whether a frame of size bytes finds room in the lane now. A lane
-// that is empty always has room for one frame of the buffer's size.
+// that is empty always has room for one frame of the buffer's size. Each lane
+// has a bound of its own: answers must not wait for credit behind bulk frames,
+// and a peer that asks and never acknowledges must not make them pile up.
 func (s *Session) Room(lane Lane, size int) bool {
-	if lane == Urgent {
-		return s.lanes[Urgent].bytes()+size <= s.buffer
-	}
-	return s.lanes[Bulk].bytes()+s.sent.bytes()+size <= s.buffer
+	return s.lanes[lane].bytes()+s.unacked[lane]+size <= s.buffer
 }
 
 // Put queues a frame without its number ([wire.AppendNumber] adds it when it
@@ -110,7 +116,7 @@ func (s *Session) PutRequest(frame []byte, tag uint64) { s.put(Bulk, frame, tag,
 
 func (s *Session) put(lane Lane, frame []byte, tag uint64, waits uint8) {
 	s.order++
-	s.lanes[lane].push(record{order: s.order, tag: tag, kind: waits}, frame)
+	s.lanes[lane].push(record{order: s.order, tag: tag, kind: waits, lane: lane}, frame)
 }
 
 // AppendFrames appends what may be written now, in the order in which it was
@@ -183,6 +189,7 @@ func (s *Session) write(dst []byte, lane Lane) []byte {
 	start := len(dst)
 	dst = wire.AppendNumber(dst, frame, s.written)
 	if lane == Bulk {
+		s.bulk++
 		s.spent += Cost(len(dst) - start)
 	}
 	if r.kind == waitAnswer {
@@ -190,7 +197,9 @@ func (s *Session) write(dst []byte, lane Lane) []byte {
 			s.asked, s.numbers = map[uint64]uint64{}, map[uint64]uint64{}
 		}
 		s.asked[s.written], s.numbers[r.tag] = r.tag, s.written
+		s.most = max(s.most, len(s.asked))
 	}
+	s.unacked[lane] += r.size
 	s.sent.push(r, frame)
 	s.lanes[lane].pop()
 	return dst
@@ -207,19 +216,28 @@ func (s *Session) Withdraw(tag uint64) (n uint64, written bool) {
 		s.given = map[uint64]bool{}
 	}
 	s.given[tag] = true
+	s.skipGiven()
 	return 0, false
 }
 
 // Answered takes an answer's or error's reference to one of our frames. It
-// returns the tag that waits for it, or 0 if nobody does any more.
+// returns the tag that waits for it, or 0 if nobody does. Each bulk frame has
+// one at most: answers and errors consume no credit, and a peer must not send
+// them without end.
 func (s *Session) Answered(re uint64) (tag uint64, err *bus.Error) {
 	if re == 0 || re > s.written {
 		return 0, bus.Errorf(bus.CodeProtocolError, "answer to frame %d: the last frame sent was %d", re, s.written)
 	}
-	tag = s.asked[re]
-	if tag != 0 {
-		delete(s.asked, re)
-		delete(s.numbers, tag)
+	if s.settled++; s.settled > s.bulk {
+		return 0, bus.Errorf(bus.CodeProtocolError, "answer to frame %d: there are more answers than the %d frames that can have one", re, s.bulk)
+	}
+	if tag = s.asked[re]; tag == 0 {
+		return 0, nil
+	}
+	delete(s.asked, re)
+	delete(s.numbers, tag)
+	if len(s.asked) == 0 && s.most > keptRequests { // a map never shrinks
+		s.asked, s.numbers, s.most = nil, nil, 0
 	}
 	return tag, nil
 }
@@ -242,6 +260,7 @@ func (s *Session) Acked(seen, released uint64) (tags []uint64, err *bus.Error) {
 		if r.kind == waitAck {
 			tags = append(tags, r.tag)
 		}
+		s.unacked[r.lane] -= r.size
 		s.sent.pop()
 	}
 	s.credit = s.granted + released

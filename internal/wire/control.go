@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 
 	"github.com/vmihailenco/msgpack/v5"
 
@@ -84,7 +85,8 @@ type errorFrame struct {
 	Path   string `msgpack:"path,omitempty"`
 }
 
-// maxReason bounds what is told to a peer, in bytes.
+// maxReason bounds a reason and a path, what is told to a peer and what a peer
+// tells, in bytes.
 const maxReason = 1000
 
 // AppendHello appends a hello frame.
@@ -174,7 +176,7 @@ func DecodeDrop(body []byte) (*bus.Error, error) {
 	}
 	return &bus.Error{
 		Code:   code(d.Code),
-		Reason: d.Reason,
+		Reason: cut(d.Reason),
 		Remote: true,
 		Retry: bus.Retry{
 			When:   bus.ParseWhen(d.Retry),
@@ -195,7 +197,7 @@ func code(n int64) bus.Code {
 // AppendError appends an error frame without its number: frame re failed.
 func AppendError(dst []byte, re uint64, e *bus.Error) []byte {
 	dst = appendUint(appendHead(dst, Error, 4), re)
-	return appendControl(dst, &errorFrame{Code: int64(e.Code), Reason: cut(e.Reason), Path: e.Path})
+	return appendControl(dst, &errorFrame{Code: int64(e.Code), Reason: cut(e.Reason), Path: cut(e.Path)})
 }
 
 // DecodeError reads the map of an error frame.
@@ -205,7 +207,7 @@ func DecodeError(body []byte) (*bus.Error, error) {
 		return nil, err
 	}
 	c := code(f.Code)
-	return &bus.Error{Code: c, Reason: f.Reason, Path: f.Path, Remote: true, Retry: bus.Retry{When: c.Retry()}}, nil
+	return &bus.Error{Code: c, Reason: cut(f.Reason), Path: cut(f.Path), Remote: true, Retry: bus.Retry{When: c.Retry()}}, nil
 }
 
 // A GoawayFrame asks the client to move to another connection.
@@ -246,11 +248,14 @@ func appendControl(dst []byte, v any) []byte {
 
 // decodeControl reads a control frame's map, which has been scanned.
 func decodeControl(k Kind, body []byte, into any) error {
+	if key := keyTypesOf(reflect.TypeOf(into).Elem()).check(body, 0); key != "" {
+		return bus.Errorf(bus.CodeProtocolError, "frame %s: the value of %s is of the wrong type", k, key)
+	}
 	d := msgpack.GetDecoder()
 	defer msgpack.PutDecoder(d)
 	d.Reset(bytes.NewReader(body))
 	if err := d.Decode(into); err != nil {
-		return bus.Wrap(bus.CodeProtocolError, err, "frame "+k.String()+": a key's value is of the wrong type")
+		return bus.Wrap(bus.CodeProtocolError, err, "frame "+k.String()+": its map cannot be read")
 	}
 	return nil
 }

@@ -206,7 +206,11 @@ func (r *reader) head(want class, name string) (n int) {
 		return 0
 	}
 	c, n, next := readHead(r.b, r.pos)
-	if c != want {
+	switch {
+	case c == classShort:
+		r.err = &SyntaxError{Offset: r.pos, Reason: whyShort}
+		return 0
+	case c != want:
 		r.fail(name)
 		return 0
 	}

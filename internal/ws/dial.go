@@ -3,6 +3,7 @@ package ws
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/gorilla/websocket"
 
@@ -133,10 +135,26 @@ func refusal(resp *http.Response) error {
 	if !ok {
 		code = bus.CodeUnavailable
 	}
-	e := bus.Wrap(code, cause, "the server refused the connection")
+	e := bus.Wrap(code, cause, "the server refused the connection"+said(body))
 	e.Remote = true
 	e.Retry.After = retryAfter(resp.Header.Get("Retry-After"))
 	return e
+}
+
+// said returns ": " and the reason in a refusal's body, if it is one of busd's.
+func said(body []byte) string {
+	var problem struct {
+		Reason string `json:"reason"`
+	}
+	if json.Unmarshal(body, &problem) != nil || problem.Reason == "" {
+		return ""
+	}
+	return ": " + strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, problem.Reason)
 }
 
 // retryAfter reads the header's two forms (RFC 9110, section 10.2.3).

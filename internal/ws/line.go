@@ -2,12 +2,10 @@ package ws
 
 import (
 	"bufio"
+	"errors"
 	"net"
 	"net/http"
-	"os"
 	"time"
-
-	"errors"
 )
 
 // The pace that a peer must keep, once it has begun to send or we to write.
@@ -25,7 +23,7 @@ type line struct {
 	silence  time.Duration // how long the next message may not begin; 0: for ever
 	until    time.Time     // never past this; zero: no such limit
 	begun    bool          // a message has begun
-	progress int           // bytes since the deadline was last moved
+	progress int           // bytes of the message since the deadline was last moved
 	due      time.Time     // when the bytes of a begun message must have come
 	deadline time.Time     // what is set on the connection
 }
@@ -52,9 +50,6 @@ func (l *line) Read(p []byte) (int, error) {
 	if !l.begun {
 		l.begin()
 	}
-	if l.progress += n; l.progress >= paceBytes {
-		l.progress, l.due = 0, time.Now().Add(paceTime)
-	}
 	return n, err
 }
 
@@ -73,6 +68,14 @@ func (l *line) setRead(t time.Time) {
 // begin starts the clock of a message.
 func (l *line) begin() {
 	l.begun, l.progress, l.due = true, 0, time.Now().Add(paceTime)
+}
+
+// advance takes note of n bytes of a message. What is around them does not
+// count: fragments of nothing are no progress.
+func (l *line) advance(n int) {
+	if l.progress += n; l.progress >= paceBytes {
+		l.progress, l.due = 0, time.Now().Add(paceTime)
+	}
 }
 
 // rest stops it: the message is whole.
@@ -114,5 +117,9 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.line, rw, nil
 }
 
-// isTimeout tells whether a read or write ran out of its time.
-func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+// isTimeout tells whether a read or write ran out of its time. The library
+// replaces what a read returns, so that errors.Is finds nothing.
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"time"
@@ -32,6 +33,7 @@ type Socket struct {
 	line *line
 
 	// Owned by the reader.
+	limit   int // of a message, in bytes
 	buf     []byte
 	control allowance
 	onPing  func(string)
@@ -87,7 +89,7 @@ func (s *Socket) Handle(onPing, onPong func(string)) { s.onPing, s.onPong = onPi
 
 // Limit implements [link.Socket].
 func (s *Socket) Limit(message int, silence time.Duration, until time.Time) {
-	s.conn.SetReadLimit(int64(message))
+	s.limit = message // not the library's limit: it would say goodbye by itself, before anybody has said why
 	s.line.silence, s.line.until = silence, until
 }
 
@@ -109,22 +111,29 @@ func (s *Socket) Read() ([]byte, error) {
 	if cap(s.buf) > keptBuffer {
 		s.buf = nil
 	}
-	s.buf, err = readAll(r, s.buf[:0])
+	s.buf, err = readAll(r, s.buf[:0], s.limit, s.line.advance)
 	if err != nil {
 		return nil, s.readError(err)
 	}
 	return s.buf, nil
 }
 
+// errTooBig ends the reading of a message that is larger than is taken.
+var errTooBig = errors.New("message too big")
+
 // readAll reads into b, which grows with what has come, not with what was
-// announced.
-func readAll(r io.Reader, b []byte) ([]byte, error) {
+// announced, and tells what came.
+func readAll(r io.Reader, b []byte, limit int, came func(n int)) ([]byte, error) {
 	for {
+		if len(b) > limit {
+			return b, errTooBig
+		}
 		if len(b) == cap(b) {
 			b = append(b, 0)[:len(b)]
 		}
 		n, err := r.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
+		came(n)
 		if errors.Is(err, io.EOF) {
 			return b, nil
 		}
@@ -142,7 +151,7 @@ func (s *Socket) readError(err error) error {
 		return closeError(closed)
 	case errors.Is(err, errFlood):
 		return fault(bus.ClosePolicy, bus.CodeResourceExhausted, "too many control frames: at most 20 a second are taken")
-	case errors.Is(err, websocket.ErrReadLimit):
+	case errors.Is(err, errTooBig), errors.Is(err, websocket.ErrReadLimit): // the library's is a length past 63 bits
 		return fault(bus.CloseTooBig, bus.CodeProtocolError, "a WebSocket message larger than is taken")
 	case isTimeout(err):
 		return s.timeout()
@@ -197,8 +206,8 @@ func (s *Socket) Close(code int, reason string) error {
 
 func writeError(err error) error {
 	switch {
-	case err == nil:
-		return nil
+	case err == nil, errors.Is(err, websocket.ErrCloseSent):
+		return nil // the library says goodbye by itself to a peer that breaks RFC 6455
 	case isTimeout(err):
 		return bus.Wrap(bus.CodeUnavailable, err, "the peer takes nothing")
 	}
@@ -221,13 +230,21 @@ func (s *Socket) Drain() {
 	scratch := make([]byte, 1<<10)
 	for {
 		if _, err := s.line.Read(scratch); err != nil {
-			return
+			break
 		}
 	}
+	_ = s.line.Close() // the goodbye of TLS, if there is anybody to hear it
 }
 
-// Abort implements [link.Socket].
-func (s *Socket) Abort() { _ = s.line.Close() } // there is nothing left to do for it
+// Abort implements [link.Socket]. It closes what is beneath TLS: TLS itself
+// would say goodbye first, and wait for a peer that takes nothing.
+func (s *Socket) Abort() {
+	conn := s.line.Conn
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	_ = conn.Close() // there is nothing left to do for it
+}
 
 func fault(closeCode int, code bus.Code, reason string) *link.Fault {
 	return &link.Fault{Err: bus.Errorf(code, "%s", reason), Close: closeCode}

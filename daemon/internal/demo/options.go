@@ -3,11 +3,25 @@ package demo
 import (
 	"io"
 	"time"
+
+	"busd/bus"
+)
+
+// Bounds and defaults of [Options].
+const (
+	// DefaultAgents play where no number is said.
+	DefaultAgents = 3
+	// MaxAgents bounds how many may play.
+	MaxAgents = 256
+	// MinFor is the shortest game in which a cut and a reconnect can be seen.
+	MinFor = 200 * time.Millisecond
+	// CutAfter is when the line is cut in a game without an end.
+	CutAfter = 5 * time.Second
 )
 
 // Options says how the demonstration is played.
 type Options struct {
-	// Agents is how many play; 0 = 3.
+	// Agents is how many play; 0 = [DefaultAgents].
 	Agents int
 	// For is how long they play; 0 = until the context ends.
 	For time.Duration
@@ -16,17 +30,30 @@ type Options struct {
 	// Live redraws one table in place instead of adding a line each second.
 	// Only for terminals.
 	Live bool
-	// Colour colours the live table.
+	// Colour colours what is written. Only for terminals.
 	Colour bool
 }
 
-// Summary is what came of it.
-type Summary struct {
-	Agents     int     `json:"agents"`
-	Seconds    float64 `json:"seconds"`
-	RoundTrips int64   `json:"round_trips"`
-	Errors     int64   `json:"errors"`
-	Reconnects int64   `json:"reconnects"`
-	P50        float64 `json:"p50_us"`
-	P99        float64 `json:"p99_us"`
+func (o *Options) complete() error {
+	if o.Agents == 0 {
+		o.Agents = DefaultAgents
+	}
+	if o.Out == nil {
+		o.Out = io.Discard
+	}
+	if o.Agents < 1 || o.Agents > MaxAgents {
+		return bus.Errorf(bus.CodeInvalidArgument, "want 1 to %d agents, got %d", MaxAgents, o.Agents)
+	}
+	if o.For != 0 && o.For < MinFor {
+		return bus.Errorf(bus.CodeInvalidArgument, "want to play for %s at least, got %s", MinFor, o.For)
+	}
+	return nil
+}
+
+// cutAfter is when the line of one agent is cut.
+func (o *Options) cutAfter() time.Duration {
+	if o.For > 0 {
+		return o.For / 2
+	}
+	return CutAfter
 }

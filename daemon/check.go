@@ -1,0 +1,98 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"busd/daemon/internal/cli"
+	"busd/daemon/internal/config"
+)
+
+// check is "busd serve --check": it reads everything that serve would read,
+// listens nowhere and writes no file. Services' Init does not run.
+func (p *program) check(_ context.Context, o cli.ServeOptions) error {
+	c, warnings, err := p.load(o)
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		fmt.Fprintln(o.Stderr, "busd: warning: "+w) //nolint:errcheck // nobody is left to tell
+	}
+	var certs certificates
+	var faults []error
+	if !o.Dev { // which makes its own
+		certs, err = readCertificates(c)
+		faults = append(faults, err)
+	}
+	served, err := p.checkServices(c)
+	if err := together(append(faults, err)); err != nil {
+		return err
+	}
+	name := o.ConfigFile
+	if name == "" {
+		name = "the configuration"
+	}
+	_, err = fmt.Fprintf(o.Stdout, "%s is valid\n  services   %s\n  listeners  %s\n", name, served, listenersOf(c))
+	if err != nil || certs == nil {
+		return err
+	}
+	return printCertificate(o.Stdout, certs.end())
+}
+
+func printCertificate(w io.Writer, end time.Time) error {
+	note := ""
+	if left := time.Until(end); left <= 0 {
+		note = ": expired"
+	}
+	_, err := fmt.Fprintf(w, "  tls        the certificate is valid until %s%s\n", end.UTC().Format(time.RFC3339), note)
+	return err
+}
+
+func (p *program) checkServices(c *config.Config) (names string, err error) {
+	services, err := p.enabled(c)
+	if err != nil {
+		return "", err
+	}
+	list := make([]string, len(services))
+	for i, svc := range services {
+		list[i] = svc.Name()
+		svc.Init = nil // it may change the world, and this program ends here
+	}
+	_, err = newBus(c, silence(), services)
+	return strings.Join(list, ", "), err
+}
+
+func listenersOf(c *config.Config) string {
+	list := make([]string, len(c.Listeners))
+	for i, l := range c.Listeners {
+		list[i] = l.Address + " (" + l.ClientCertificate + ")"
+	}
+	return strings.Join(list, ", ")
+}
+
+// together makes one configuration error of several, so that all are told at
+// once.
+func together(errs []error) error {
+	all := &config.Error{}
+	var other error
+	for _, err := range errs {
+		var e *config.Error
+		switch {
+		case errors.As(err, &e):
+			all.Faults = append(all.Faults, e.Faults...)
+		case err != nil && other == nil:
+			other = err
+		}
+	}
+	switch {
+	case len(all.Faults) == 0:
+		return other
+	case other != nil:
+		all.Faults = append(all.Faults, &config.Fault{Reason: other.Error()})
+	}
+	return all
+}

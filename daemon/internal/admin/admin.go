@@ -1,0 +1,112 @@
+package admin
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"busd/msgbus"
+)
+
+// Config is where an [Admin] gets its numbers. All functions must be safe for
+// concurrent use and return at once.
+type Config struct {
+	// Version and Revision are the program's, Node is its name.
+	Version, Revision, Node string
+	// Services returns what the services have counted.
+	Services func() []msgbus.ServiceStats
+	// Transport returns what the listeners have counted.
+	Transport func() Transport
+	// CertificateEnd returns when the server's certificate expires.
+	CertificateEnd func() time.Time
+	// LogLinesDropped returns how many lines could not be written.
+	LogLinesDropped func() uint64
+}
+
+// Transport are the numbers of all listeners together.
+type Transport struct {
+	// Open connections now, those of them that nobody has vouched for, and
+	// those that wait for the bounds of their address.
+	Open, Unauthenticated, Waiting int64
+	// Handshaking connections now.
+	Handshaking int64
+	// Handshakes that succeeded, and how many of them resumed a session.
+	Handshakes, Resumed uint64
+	// AcceptErrors of the operating system.
+	AcceptErrors uint64
+	// Refused connections and Failed handshakes, by reason. Reasons are words
+	// of the program: a stranger cannot make new ones.
+	Refused, Failed map[string]uint64
+}
+
+// A Phase says how far the life of the program is.
+type Phase string
+
+// The phases.
+const (
+	Starting Phase = "starting"
+	Serving  Phase = "serving"
+	Draining Phase = "draining"
+)
+
+// Admin says what an operator may see. Its methods may be called concurrently.
+type Admin struct {
+	// Fixed at creation.
+	config Config
+
+	mu sync.Mutex
+	// Guarded by mu.
+	phase               Phase
+	reloadFailed        error // why the last reload failed; nil: it did not
+	reloads, failedOnes uint64
+}
+
+// New makes an Admin, in phase [Starting].
+func New(c Config) *Admin { return &Admin{config: c, phase: Starting} }
+
+// SetPhase says how far the life of the program is.
+func (a *Admin) SetPhase(p Phase) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.phase = p
+}
+
+// Reloaded counts a reload of the configuration; err is why it failed, or nil.
+// After a failed one the program is not ready until one succeeds: what runs is
+// not what the files say.
+func (a *Admin) Reloaded(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.reloadFailed = err
+	if err != nil {
+		a.failedOnes++
+	} else {
+		a.reloads++
+	}
+}
+
+// Ready returns nil if new connections are wanted here, and otherwise why not.
+func (a *Admin) Ready() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.phase != Serving:
+		return errors.New(string(a.phase))
+	case a.reloadFailed != nil:
+		return errors.New("the last reload of the configuration failed, and what ran before goes on: the log says why")
+	}
+	return nil
+}
+
+// Services returns what the services have counted.
+func (a *Admin) Services() []msgbus.ServiceStats { return a.config.Services() }
+
+// Transport returns what the listeners have counted.
+func (a *Admin) Transport() Transport { return a.config.Transport() }
+
+// Reloads returns how many reloads succeeded, and how many failed.
+func (a *Admin) Reloads() (ok, failed uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.reloads, a.failedOnes
+}

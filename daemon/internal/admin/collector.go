@@ -1,0 +1,147 @@
+package admin
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"busd/bus"
+	"busd/msgbus"
+)
+
+// collector makes metrics of the numbers when they are asked for, so that
+// counting costs the bus nothing more. Labels are names of services, messages,
+// codes and reasons that the program knows: a peer cannot make new ones.
+type collector struct{ admin *Admin }
+
+func newDesc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("busd_"+name, help, labels, nil)
+}
+
+// The metrics. docs/operating.md lists them, which a test compares.
+var (
+	build         = newDesc("build_info", "1; the labels say which busd this is", "version", "revision", "go_version", "node")
+	connections   = newDesc("connections", "stable connections now", "service")
+	connects      = newDesc("connects_total", "clients welcomed", "service")
+	drops         = newDesc("drops_total", "stable connections that ended, by the code of the cause", "service", "code")
+	refused       = newDesc("refused_total", "connections and requests refused; without a service before TLS, by the listener", "service", "reason")
+	messages      = newDesc("messages_total", "messages handled (in) and queued for clients (out)", "service", "message", "direction")
+	messageBytes  = newDesc("message_bytes_total", "the same in bytes on the wire", "service", "message", "direction")
+	failedOnes    = newDesc("messages_failed_total", "messages that failed, here or at the client", "service", "message")
+	handlerTime   = newDesc("handler_seconds", "how long handlers took", "service", "message")
+	queued        = newDesc("queue_bytes", "bytes that wait to be written or acknowledged, all connections together", "service")
+	queuedMax     = newDesc("queue_bytes_max", "the same of the connection where it is most", "service")
+	tcp           = newDesc("tcp_connections", "open TCP connections now, by state: all, unauthenticated, waiting (for the bounds of their address)", "state")
+	handshakes    = newDesc("handshakes_total", "TLS handshakes by result; ok, or why they failed", "result")
+	resumed       = newDesc("handshakes_resumed_total", "TLS handshakes that resumed a session, of those that are ok")
+	handshaking   = newDesc("handshakes_in_progress", "TLS handshakes now")
+	acceptErrors  = newDesc("accept_errors_total", "errors of the operating system when accepting, such as no more open files")
+	certificate   = newDesc("certificate_not_after_seconds", "when the server's certificate expires, in seconds since 1970")
+	configReloads = newDesc("config_reloads_total", "reloads of the configuration, by result: ok, failed", "result")
+	logDropped    = newDesc("log_lines_dropped_total", "log lines that could not be written in time")
+)
+
+var all = []*prometheus.Desc{
+	build, connections, connects, drops, refused, messages, messageBytes, failedOnes, handlerTime, queued, queuedMax,
+	tcp, handshakes, resumed, handshaking, acceptErrors, certificate, configReloads, logDropped,
+}
+
+// Describe sends all descriptions.
+func (c *collector) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range all {
+		to <- d
+	}
+}
+
+// Collect sends all numbers.
+func (c *collector) Collect(to chan<- prometheus.Metric) {
+	e := emitter{to}
+	a := c.admin
+	e.gauge(build, 1, a.config.Version, a.config.Revision, runtime.Version(), a.config.Node)
+	for _, s := range a.Services() {
+		e.service(s)
+	}
+	e.transport(a.Transport())
+	e.gauge(certificate, seconds(a.config.CertificateEnd()))
+	ok, failed := a.Reloads()
+	e.count(configReloads, ok, "ok")
+	e.count(configReloads, failed, "failed")
+	e.count(logDropped, a.config.LogLinesDropped())
+}
+
+func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
+
+type emitter struct{ to chan<- prometheus.Metric }
+
+func (e emitter) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	e.to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func (e emitter) count(d *prometheus.Desc, n uint64, labels ...string) {
+	e.to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+}
+
+func (e emitter) service(s msgbus.ServiceStats) {
+	e.gauge(connections, float64(s.Conns), s.Service)
+	e.count(connects, s.Connects, s.Service)
+	for code, n := range byName(s.Dropped) {
+		e.count(drops, n, s.Service, code)
+	}
+	for code, n := range byName(s.Refused) {
+		e.count(refused, n, s.Service, code)
+	}
+	e.gauge(queued, float64(s.Queued), s.Service)
+	e.gauge(queuedMax, float64(s.QueuedMax), s.Service)
+	for _, m := range s.Messages {
+		e.count(messages, m.In, s.Service, m.Message, "in")
+		e.count(messages, m.Out, s.Service, m.Message, "out")
+		e.count(messageBytes, m.InBytes, s.Service, m.Message, "in")
+		e.count(messageBytes, m.OutBytes, s.Service, m.Message, "out")
+		e.count(failedOnes, m.Failed, s.Service, m.Message)
+		e.latency(s.Service, m)
+	}
+}
+
+// otherCode stands for the codes that have no name: a peer may send any
+// number.
+const otherCode = "other"
+
+func byName(counts map[bus.Code]uint64) map[string]uint64 {
+	named := map[string]uint64{}
+	for code, n := range counts {
+		name := code.String()
+		if _, known := bus.ParseCode(name); !known {
+			name = otherCode
+		}
+		named[name] += n
+	}
+	return named
+}
+
+func (e emitter) latency(service string, m msgbus.MessageStats) {
+	buckets := make(map[float64]uint64, len(msgbus.LatencyBounds))
+	var count uint64
+	for i, bound := range msgbus.LatencyBounds {
+		count += m.Latency[i]
+		buckets[bound] = count
+	}
+	count += m.Latency[len(msgbus.LatencyBounds)]
+	e.to <- prometheus.MustNewConstHistogram(handlerTime, count, m.LatencySum.Seconds(), buckets, service, m.Message)
+}
+
+func (e emitter) transport(t Transport) {
+	e.gauge(tcp, float64(t.Open), "all")
+	e.gauge(tcp, float64(t.Unauthenticated), "unauthenticated")
+	e.gauge(tcp, float64(t.Waiting), "waiting")
+	e.gauge(handshaking, float64(t.Handshaking))
+	e.count(handshakes, t.Handshakes, "ok")
+	for reason, n := range t.Failed {
+		e.count(handshakes, n, reason)
+	}
+	e.count(resumed, t.Resumed)
+	e.count(acceptErrors, t.AcceptErrors)
+	for reason, n := range t.Refused {
+		e.count(refused, n, "", reason)
+	}
+}

@@ -1,0 +1,189 @@
+package admin_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"busd/bus"
+	"busd/daemon/internal/admin"
+	"busd/msgbus"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func newAdmin() *admin.Admin {
+	return admin.New(admin.Config{
+		Version: "1.2.3", Revision: "abc", Node: "n1",
+		Services: func() []msgbus.ServiceStats {
+			return []msgbus.ServiceStats{{
+				Service: "Test/One", Conns: 3, Connects: 5, Queued: 100, QueuedMax: 60,
+				Dropped: map[bus.Code]uint64{bus.CodeGoingAway: 2, 4000: 1, 4001: 2, 0: 1},
+				Refused: map[bus.Code]uint64{bus.CodePermissionDenied: 7},
+				Messages: []msgbus.MessageStats{{
+					Message: "Ping", In: 9, Out: 1, InBytes: 90, OutBytes: 10, Failed: 4,
+					Latency: [8]uint64{1, 2, 0, 0, 0, 0, 0, 3}, LatencySum: 1500 * time.Millisecond,
+				}},
+			}}
+		},
+		Transport: func() admin.Transport {
+			return admin.Transport{
+				Open: 10, Unauthenticated: 2, Waiting: 1, Handshaking: 4, Handshakes: 20, Resumed: 6, AcceptErrors: 8,
+				Refused: map[string]uint64{"rate": 11}, Failed: map[string]uint64{"timeout": 12},
+			}
+		},
+		CertificateEnd:  func() time.Time { return time.Unix(1_800_000_000, 0) },
+		LogLinesDropped: func() uint64 { return 13 },
+	})
+}
+
+func get(t *testing.T, h http.Handler, host, path string) (status int, body string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+host+path, nil))
+	data, err := io.ReadAll(w.Result().Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.Code, string(data)
+}
+
+func TestReadiness(t *testing.T) {
+	t.Parallel()
+	a := newAdmin()
+	h := a.Handler(false)
+	expect := func(status int, body string) {
+		t.Helper()
+		if s, b := get(t, h, "x", "/readyz"); s != status || b != body+"\n" {
+			t.Errorf("/readyz: got %d %q, want %d %q", s, b, status, body)
+		}
+		if s, b := get(t, h, "x", "/healthz"); s != http.StatusOK || b != "ok\n" {
+			t.Errorf("/healthz: got %d %q", s, b)
+		}
+	}
+	expect(http.StatusServiceUnavailable, "starting")
+	a.SetPhase(admin.Serving)
+	expect(http.StatusOK, "ready")
+	a.Reloaded(errors.New("line 3: secrets"))
+	expect(http.StatusServiceUnavailable, "the last reload of the configuration failed, and what ran before goes on: the log says why")
+	a.Reloaded(nil)
+	expect(http.StatusOK, "ready")
+	a.SetPhase(admin.Draining)
+	expect(http.StatusServiceUnavailable, "draining")
+	if ok, failed := a.Reloads(); ok != 1 || failed != 1 {
+		t.Errorf("reloads: got %d, %d, want 1, 1", ok, failed)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	status, body := get(t, newAdmin().Handler(false), "x", "/metrics")
+	if status != http.StatusOK {
+		t.Fatalf("got %d: %s", status, body)
+	}
+	for want := range strings.Lines(`busd_connections{service="Test/One"} 3
+busd_connects_total{service="Test/One"} 5
+busd_drops_total{code="going_away",service="Test/One"} 2
+busd_drops_total{code="other",service="Test/One"} 4
+busd_refused_total{reason="permission_denied",service="Test/One"} 7
+busd_refused_total{reason="rate",service=""} 11
+busd_messages_total{direction="in",message="Ping",service="Test/One"} 9
+busd_messages_total{direction="out",message="Ping",service="Test/One"} 1
+busd_message_bytes_total{direction="in",message="Ping",service="Test/One"} 90
+busd_messages_failed_total{message="Ping",service="Test/One"} 4
+busd_handler_seconds_bucket{message="Ping",service="Test/One",le="1e-05"} 1
+busd_handler_seconds_bucket{message="Ping",service="Test/One",le="10"} 3
+busd_handler_seconds_bucket{message="Ping",service="Test/One",le="+Inf"} 6
+busd_handler_seconds_sum{message="Ping",service="Test/One"} 1.5
+busd_handler_seconds_count{message="Ping",service="Test/One"} 6
+busd_queue_bytes{service="Test/One"} 100
+busd_queue_bytes_max{service="Test/One"} 60
+busd_tcp_connections{state="all"} 10
+busd_tcp_connections{state="unauthenticated"} 2
+busd_tcp_connections{state="waiting"} 1
+busd_handshakes_total{result="ok"} 20
+busd_handshakes_total{result="timeout"} 12
+busd_handshakes_resumed_total 6
+busd_handshakes_in_progress 4
+busd_accept_errors_total 8
+busd_certificate_not_after_seconds 1.8e+09
+busd_config_reloads_total{result="ok"} 0
+busd_config_reloads_total{result="failed"} 0
+busd_log_lines_dropped_total 13
+`) {
+		if !strings.Contains(body, want) {
+			t.Errorf("metrics lack %s", want)
+		}
+	}
+	if !regexp.MustCompile(`busd_build_info\{go_version="go[^"]+",node="n1",revision="abc",version="1.2.3"\} 1`).MatchString(body) {
+		t.Error("metrics lack busd_build_info")
+	}
+	if t.Failed() {
+		t.Log(body)
+	}
+}
+
+// Every metric stands in the operators' handbook, and nothing else does.
+func TestMetricsAreDocumented(t *testing.T) {
+	t.Parallel()
+	_, body := get(t, newAdmin().Handler(false), "x", "/metrics")
+	var exported []string
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (busd_\w+)`).FindAllStringSubmatch(body, -1) {
+		exported = append(exported, m[1])
+	}
+	page, err := os.ReadFile("../../../docs/operating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var documented []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `(busd_\\w+)").FindAllStringSubmatch(string(page), -1) {
+		documented = append(documented, m[1])
+	}
+	slices.Sort(exported)
+	slices.Sort(documented)
+	if !slices.Equal(exported, documented) {
+		t.Errorf("docs/operating.md has\n%s\nand the program\n%s", strings.Join(documented, "\n"), strings.Join(exported, "\n"))
+	}
+}
+
+func TestLocalListener(t *testing.T) {
+	t.Parallel()
+	local, open := newAdmin().Handler(true), newAdmin().Handler(false)
+	for _, tc := range []struct {
+		h          http.Handler
+		host, path string
+		want       int
+	}{
+		{local, "127.0.0.1:8444", "/healthz", http.StatusOK},
+		{local, "localhost:8444", "/healthz", http.StatusOK},
+		{local, "localhost", "/healthz", http.StatusOK},
+		{local, "[::1]:8444", "/healthz", http.StatusOK},
+		{local, "[::1]", "/healthz", http.StatusOK},
+		{local, "evil.example:8444", "/healthz", http.StatusMisdirectedRequest},
+		{local, "evil.example:8444", "/debug/pprof/", http.StatusMisdirectedRequest},
+		{local, "127.0.0.1:8444", "/debug/pprof/cmdline", http.StatusOK},
+		{local, "127.0.0.1:8444", "/debug/pprof/", http.StatusOK},
+		{local, "127.0.0.1:8444", "/debug/pprof/goroutine", http.StatusOK},
+		{open, "busd.example:8444", "/healthz", http.StatusOK},
+		{open, "busd.example:8444", "/debug/pprof/", http.StatusNotFound},
+		{open, "busd.example:8444", "/", http.StatusNotFound},
+	} {
+		if got, _ := get(t, tc.h, tc.host, tc.path); got != tc.want {
+			t.Errorf("http://%s%s: got %d, want %d", tc.host, tc.path, got, tc.want)
+		}
+	}
+	w := httptest.NewRecorder()
+	open.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://x/healthz", nil))
+	if w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("POST /healthz: got %d, want 405", w.Code)
+	}
+}

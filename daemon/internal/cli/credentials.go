@@ -1,0 +1,99 @@
+package cli
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+)
+
+// devDir is where development certificates are; devClient is whose are used
+// when nothing else is said.
+const (
+	devDir    = ".busd"
+	devClient = "alice"
+)
+
+const environment = `Variables that the commands read which connect to a service:
+
+  BUSD_URL     where services are that are given by their name alone
+               (default: wss://localhost:8443)
+  BUSD_CERT    the certificate to show, a PEM file
+  BUSD_KEY     its key
+  BUSD_CA      the CAs that may have signed the server's certificate; several
+               files are separated as in PATH
+  NO_COLOR     if it is set to anything, no colours
+
+Flags go first, then these variables, then the development directory:
+.busd/client-alice.crt, .busd/client-alice.key and .busd/ca.crt.
+
+"busd serve" reads its configuration from variables, too: each key as BUSD_ and
+its name in capitals, with two underscores for a dot; and BUSD_CONFIG, the file.`
+
+// credentials say which files prove who we are, and whom to believe.
+type credentials struct {
+	cert, key string
+	ca        []string
+	// from says who named the certificate.
+	from string
+}
+
+func (c *credentials) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.cert, "cert", "", "the certificate to show, a PEM file (default: BUSD_CERT, or .busd/client-alice.crt)")
+	cmd.Flags().StringVar(&c.key, "key", "", "its key (default: BUSD_KEY, or .busd/client-alice.key)")
+	cmd.Flags().StringArrayVar(&c.ca, "ca", nil, "a CA that may have signed the server's certificate (default: BUSD_CA, or .busd/ca.crt, or the system's)")
+}
+
+// complete fills in what no flag said.
+func (c *credentials) complete(env func(string) string) error {
+	if len(c.ca) == 0 {
+		c.ca = filepath.SplitList(env("BUSD_CA"))
+	}
+	devCA := filepath.Join(devDir, "ca.crt")
+	if len(c.ca) == 0 && exists(devCA) {
+		c.ca = []string{devCA}
+	}
+	cert, key := "BUSD_CERT", "BUSD_KEY"
+	switch {
+	case c.cert != "" || c.key != "":
+		cert, key = "--cert", "--key"
+	case env(cert) != "" || env(key) != "":
+		c.cert, c.key = env(cert), env(key)
+	default:
+		return c.development()
+	}
+	c.from = cert
+	switch {
+	case c.key == "":
+		return usage("", "%s %s needs its key: %s is missing", cert, c.cert, key)
+	case c.cert == "":
+		return usage("", "%s %s needs its certificate: %s is missing", key, c.key, cert)
+	}
+	return nil
+}
+
+func (c *credentials) development() error {
+	c.cert = filepath.Join(devDir, "client-"+devClient+".crt")
+	c.key = filepath.Join(devDir, "client-"+devClient+".key")
+	if exists(c.cert) {
+		return nil
+	}
+	return &fault{
+		what: "there is no certificate to show: nobody may connect without one",
+		details: []detail{
+			{"looked at", "--cert and --key, BUSD_CERT and BUSD_KEY, " + c.cert},
+		},
+		try: []string{
+			"busd serve --dev                  makes ./" + devDir + " and serves",
+			"busd pki init && busd pki issue client " + devClient,
+		},
+		exit: exitAuth,
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}

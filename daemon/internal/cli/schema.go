@@ -1,0 +1,172 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"busd/msgclient"
+	"busd/schema"
+	"busd/schema/schemafile"
+)
+
+func (p *app) schema() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "schema", Short: "look at contracts, check and compare them",
+		Example: "  busd schema show Framework/PingPong\n  busd schema check pingpong.yaml\n  busd schema diff old.yaml new.yaml",
+		Args:    group, RunE: help,
+	}
+	cmd.AddCommand(p.schemaShow(), p.schemaCheck(), p.schemaDiff())
+	return cmd
+}
+
+func (p *app) schemaShow() *cobra.Command {
+	var (
+		t      target
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use: "show URL|FILE", Short: "show a contract, of a running service or in a file",
+		Long: "show prints a contract for people, or with --json as the document that travels\n" +
+			"between busd's ends; saved as a .json file it can be checked and compared.",
+		Example: "  busd schema show Framework/PingPong\n" +
+			"  busd schema show pingpong.yaml\n" +
+			"  busd schema show localhost:8443/Framework/PingPong --json > pingpong.json",
+		Args: between(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := p.contract(cmd.Context(), t, args[0])
+			if err != nil {
+				return err
+			}
+			if !asJSON {
+				return printSchema(p.out, s)
+			}
+			var b bytes.Buffer
+			if err := json.Indent(&b, s.JSON(), "", "  "); err != nil {
+				return err
+			}
+			b.WriteByte('\n')
+			_, err = p.out.Write(b.Bytes())
+			return err
+		},
+	}
+	t.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the contract's JSON document")
+	return cmd
+}
+
+func (p *app) schemaCheck() *cobra.Command {
+	return &cobra.Command{
+		Use: "check FILE...", Short: "check contracts in files and report all faults",
+		Long: "check reads contracts, YAML or JSON, and those that they extend, and prints every\n" +
+			"fault with its place. It ends with 1 if there is one.",
+		Example: "  busd schema check pingpong.yaml",
+		Args:    between(1, -1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			var failed []string
+			for _, path := range args {
+				s, err := schemafile.Load(path)
+				switch {
+				case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+					return unreadable(path, err)
+				case err != nil:
+					failed = append(failed, path)
+					fmt.Fprintln(p.err, err)
+				default:
+					fmt.Fprintf(p.out, "%s: good: %s, %s, %s\n", path, s.Service(), size(s), s.Fingerprint())
+				}
+			}
+			if failed != nil {
+				return &fault{what: "not a contract that can be used: " + strings.Join(failed, ", "), exit: exitFailed}
+			}
+			return nil
+		},
+	}
+}
+
+func (p *app) schemaDiff() *cobra.Command {
+	var (
+		t      target
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use: "diff OLD NEW", Short: "compare two contracts; ends with 1 if the change breaks clients",
+		Long: "diff says what changed from OLD to NEW, files or URLs of running services, and which\n" +
+			"changes break a client that was built against OLD and meets NEW. It ends with 1 if\n" +
+			"one does.",
+		Example: "  busd schema diff old.yaml new.yaml\n" +
+			"  busd schema diff bus.example.org:8443/Framework/PingPong pingpong.yaml",
+		Args: between(2, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			before, err := p.contract(cmd.Context(), t, args[0])
+			if err != nil {
+				return err
+			}
+			after, err := p.contract(cmd.Context(), t, args[1])
+			if err != nil {
+				return err
+			}
+			changes := schema.Diff(before, after)
+			if asJSON {
+				err = p.printJSON(changesOf(changes))
+			} else {
+				err = printChanges(p.out, changes)
+			}
+			if err == nil && schema.Breaking(changes) {
+				err = &fault{what: "the change breaks clients", exit: exitFailed}
+			}
+			return err
+		},
+	}
+	t.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the changes as a JSON list")
+	return cmd
+}
+
+// contract reads a contract from a file or from the service at a URL. t is a
+// copy: each of two services is asked for itself.
+func (p *app) contract(ctx context.Context, t target, where string) (*schema.Schema, error) {
+	extension := strings.ToLower(filepath.Ext(where))
+	isFile := slices.Contains([]string{".yaml", ".yml", ".json"}, extension)
+	if isFile || schema.CheckService(where) != nil && !strings.Contains(where, "://") && exists(where) {
+		s, err := schemafile.Load(where)
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+			return nil, unreadable(where, err)
+		case err != nil:
+			return nil, &fault{what: where + " is not a contract that can be used:\n" + err.Error(), exit: exitFailed}
+		}
+		return s, nil
+	}
+	if err := t.complete(where, p.env); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
+	defer cancel()
+	var s *schema.Schema
+	err := p.visit(ctx, &t, func(_ context.Context, c *msgclient.Client) error {
+		s = c.Contract()
+		return nil
+	})
+	return s, err
+}
+
+// unreadable says that a file cannot be read.
+func unreadable(path string, err error) error {
+	f := &fault{what: path + " cannot be read", exit: exitNotFound}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		f.what = "there is no file " + path
+	case errors.Is(err, fs.ErrPermission):
+		f.what, f.exit = "the file "+path+" may not be read by you", exitNotAllowed
+	}
+	return f
+}

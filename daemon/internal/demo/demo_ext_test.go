@@ -1,0 +1,57 @@
+package demo_test
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"busd/bus"
+	"busd/daemon/internal/demo"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestRunShowsAReconnect(t *testing.T) {
+	t.Parallel()
+	for _, live := range []bool{false, true} {
+		var out bytes.Buffer
+		sum, err := demo.Run(t.Context(), demo.Options{Agents: 2, For: 1200 * time.Millisecond, Out: &out, Live: live, Colour: live})
+		if err != nil {
+			t.Fatalf("live=%v: %v\n%s", live, err, &out)
+		}
+		if sum.Agents != 2 || sum.RoundTrips < 100 || sum.Errors != 0 || sum.Reconnects != 1 || sum.Seconds < 1.2 || sum.P50 <= 0 || sum.P99 < sum.P50 {
+			t.Errorf("live=%v: got %+v", live, sum)
+		}
+		for _, want := range []string{"agent-2: its TCP line is cut now", "agent-2: lost its connection (unavailable", "agent-2: connected again after", "still dns:agent-2/demo", "round trips/s"} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("live=%v: %q is missing in\n%s", live, want, &out)
+			}
+		}
+		if escaped := strings.Contains(out.String(), "\x1b["); escaped != live {
+			t.Errorf("live=%v: escape sequences: %v", live, escaped)
+		}
+	}
+}
+
+func TestRunUntilTold(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	sum, err := demo.Run(ctx, demo.Options{Agents: 1})
+	if err != nil || sum.RoundTrips == 0 || sum.Reconnects != 0 {
+		t.Errorf("got %+v, %v", sum, err)
+	}
+}
+
+func TestRunRefusesNonsense(t *testing.T) {
+	t.Parallel()
+	for _, o := range []demo.Options{{Agents: -1}, {Agents: demo.MaxAgents + 1}, {For: time.Millisecond}, {For: -time.Second}} {
+		if _, err := demo.Run(t.Context(), o); bus.CodeOf(err) != bus.CodeInvalidArgument {
+			t.Errorf("%+v: got %v, want invalid_argument", o, err)
+		}
+	}
+}

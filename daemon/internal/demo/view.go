@@ -1,0 +1,183 @@
+package demo
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	lineEvery  = time.Second
+	tableEvery = 250 * time.Millisecond
+	// maxRows bounds the table, so that it fits any screen.
+	maxRows = 16
+)
+
+// A view shows how it goes: a line each second, or a table redrawn in place.
+type view struct {
+	// Fixed at creation.
+	out          io.Writer
+	live, colour bool
+	agents       []*agent
+
+	mu sync.Mutex
+	// Guarded by mu.
+	rows   []row
+	drawn  int // lines of the table on the screen
+	last   time.Time
+	before []*counts // of each agent, when last shown
+}
+
+// A row is what the last interval brought.
+type row struct {
+	name       string
+	rate       float64
+	p50, p99   time.Duration
+	reconnects int64
+	connected  bool
+}
+
+func newView(o Options) *view { return &view{out: o.Out, live: o.Live, colour: o.Colour} }
+
+func (v *view) every() time.Duration {
+	if v.live {
+		return tableEvery
+	}
+	return lineEvery
+}
+
+// say adds a line; a table moves below it.
+func (v *view) say(format string, a ...any) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.write(v.erased() + v.paint("36", "» ") + fmt.Sprintf(format, a...) + "\n" + v.table())
+}
+
+// begin starts the first interval.
+func (v *view) begin(now time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.last = now
+	v.before = make([]*counts, len(v.agents))
+	for i := range v.before {
+		v.before[i] = &counts{}
+	}
+}
+
+// show ends an interval and shows what it brought.
+func (v *view) show(played time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	total := v.measure()
+	if !v.live {
+		v.write(fmt.Sprintf("%5.0f s  %7.0f round trips/s  p50 %s  p99 %s  reconnects %d%s\n",
+			played.Seconds(), total.rate, short(total.p50), short(total.p99), total.reconnects, v.away()))
+		return
+	}
+	v.rows = append(v.rows[:min(len(v.rows), maxRows)], total)
+	v.write(v.erased() + v.table())
+}
+
+// end leaves what is shown where it is.
+func (v *view) end() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.drawn, v.rows = 0, nil
+}
+
+// measure fills in the rows of the agents and returns the sum of all.
+func (v *view) measure() row {
+	now := time.Now()
+	seconds := now.Sub(v.last).Seconds()
+	v.last, v.rows = now, v.rows[:0]
+	var all counts
+	total := row{name: "all", connected: true}
+	for i, a := range v.agents {
+		var sofar counts
+		sofar.addFrom(&a.roundTrips)
+		fresh := sofar.since(v.before[i])
+		v.before[i] = &sofar
+		for j, n := range fresh {
+			all[j] += n
+		}
+		v.rows = append(v.rows, newRow(a.name, fresh, seconds, a.reconnects(), a.client.Connected()))
+		total.reconnects += a.reconnects()
+	}
+	return newRow(total.name, &all, seconds, total.reconnects, true)
+}
+
+func newRow(name string, fresh *counts, seconds float64, reconnects int64, connected bool) row {
+	return row{
+		name: name, rate: float64(fresh.total()) / seconds, p50: fresh.quantile(0.50), p99: fresh.quantile(0.99),
+		reconnects: reconnects, connected: connected,
+	}
+}
+
+// away names those who are not connected.
+func (v *view) away() string {
+	var names []string
+	for _, r := range v.rows {
+		if !r.connected {
+			names = append(names, r.name)
+		}
+	}
+	if names == nil {
+		return ""
+	}
+	return "  not connected: " + strings.Join(names, ", ")
+}
+
+// erased takes the table off the screen.
+func (v *view) erased() string {
+	if v.drawn == 0 {
+		return ""
+	}
+	up := fmt.Sprintf("\x1b[%dA\x1b[J", v.drawn)
+	v.drawn = 0
+	return up
+}
+
+// table draws the rows.
+func (v *view) table() string {
+	if !v.live || len(v.rows) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString(v.paint("1", fmt.Sprintf("%-10s %14s %10s %10s %11s", "", "round trips/s", "p50", "p99", "reconnects")) + "\n")
+	for _, r := range v.rows {
+		line := fmt.Sprintf("%-10s %14.0f %10s %10s %11d", r.name, r.rate, short(r.p50), short(r.p99), r.reconnects)
+		switch {
+		case !r.connected:
+			line = v.paint("31", line+"  not connected")
+		case r.name == "all":
+			line = v.paint("1", line)
+		case r.reconnects > 0:
+			line = v.paint("32", line)
+		}
+		b.WriteString(line + "\n")
+	}
+	v.drawn = len(v.rows) + 1
+	return b.String()
+}
+
+func (v *view) paint(style, text string) string {
+	if !v.colour {
+		return text
+	}
+	return "\x1b[" + style + "m" + text + "\x1b[0m"
+}
+
+func (v *view) write(s string) { _, _ = io.WriteString(v.out, s) } // nobody is left to tell
+
+// short prints a duration with three digits at most.
+func short(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return fmt.Sprintf("%d µs", d.Microseconds())
+	case d < time.Second:
+		return fmt.Sprintf("%.3g ms", float64(d)/float64(time.Millisecond))
+	}
+	return fmt.Sprintf("%.3g s", d.Seconds())
+}

@@ -1,0 +1,78 @@
+package daemon
+
+import (
+	"errors"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"busd/daemon/internal/config"
+)
+
+// reload reads configuration and certificates again, and applies what a
+// running program can. If anything is wrong nothing changes.
+func (s *server) reload() {
+	next, warnings, err := s.program.load(s.options)
+	renewed := false
+	if err == nil {
+		renewed, err = s.reloadCertificates()
+	}
+	s.admin.Reloaded(err)
+	if err != nil {
+		s.logs.Error("configuration not reloaded, what ran before goes on", zap.Strings("faults", faultsOf(err)))
+		return
+	}
+	for _, w := range warnings {
+		s.logs.Warn("configuration", zap.String("warning", w))
+	}
+	if s.pki != nil { // the files are not the operator's
+		next.TLS.Certificate, next.TLS.Key, next.TLS.ClientCA = s.config.TLS.Certificate, s.config.TLS.Key, s.config.TLS.ClientCA
+	}
+	var applied, restart []string
+	for _, change := range s.config.Changes(next) {
+		text := change.Path + ": " + change.Old + " -> " + change.New
+		if change.Live {
+			applied = append(applied, text)
+		} else {
+			restart = append(restart, text)
+		}
+	}
+	s.apply(next)
+	s.logs.Info("configuration reloaded", zap.Strings("applied", applied), zap.Strings("needs_restart", restart),
+		zap.Bool("certificates_changed", renewed), s.notAfter())
+}
+
+// apply puts the keys marked live in force. The configuration in force keeps
+// its other keys, so that the next reload still tells that they need a
+// restart.
+func (s *server) apply(next *config.Config) {
+	s.config.Deny, s.config.Log.Level = next.Deny, next.Log.Level
+	for _, g := range s.gates {
+		g.SetDeny(next.Deny)
+	}
+	s.logs.setLevel(next.Log.Level)
+}
+
+func (s *server) reloadCertificates() (changed bool, err error) {
+	for _, source := range s.certs {
+		one, err := source.Reload()
+		if err != nil {
+			return false, certificateFault(s.config, err)
+		}
+		changed = changed || one
+	}
+	return changed, nil
+}
+
+// faultsOf returns a line for each thing that is wrong.
+func faultsOf(err error) []string {
+	var e *config.Error
+	if !errors.As(err, &e) {
+		return []string{err.Error()}
+	}
+	lines := make([]string, len(e.Faults))
+	for i, f := range e.Faults {
+		lines[i], _, _ = strings.Cut(f.Error(), "\n")
+	}
+	return lines
+}

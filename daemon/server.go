@@ -1,0 +1,274 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"busd/daemon/internal/admin"
+	"busd/daemon/internal/cli"
+	"busd/daemon/internal/config"
+	"busd/daemon/internal/gate"
+	"busd/msgbus"
+)
+
+// certificatePoll is how often certificate files are looked at.
+const certificatePoll = 10 * time.Second
+
+// headerSlop is what net/http reads beyond MaxHeaderBytes.
+const headerSlop = 4096
+
+// A server is a running busd.
+type server struct {
+	// Fixed at creation.
+	program   *program
+	options   cli.ServeOptions
+	logs      *logs
+	pki       *devPKI // nil: not in development mode
+	services  []*msgbus.Service
+	bus       *msgbus.Server
+	certs     certificates
+	gates     []*gate.Gate
+	http      *http.Server
+	admin     *admin.Admin
+	adminLine net.Listener // nil: there is none
+	adminHTTP *http.Server
+
+	// Owned by run.
+	config *config.Config
+	work   sync.WaitGroup
+	failed chan error // what ended and should not have
+}
+
+// newServer joins everything and opens the listeners; nothing is accepted yet.
+// On an error nothing stays open.
+func newServer(p *program, o cli.ServeOptions, c *config.Config, l *logs) (*server, error) {
+	s := &server{program: p, options: o, logs: l, config: c, failed: make(chan error, len(c.Listeners)+1)}
+	if err := s.build(); err != nil {
+		s.closeListeners()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *server) build() (err error) {
+	c := s.config
+	if s.options.Dev {
+		if s.pki, err = openDevPKI(s.program.dir); err != nil {
+			return err
+		}
+		files := s.pki.files()
+		c.TLS.Certificate, c.TLS.Key, c.TLS.ClientCA = files.Cert, files.Key, files.CA
+	}
+	if s.certs, err = readCertificates(c); err != nil {
+		return err
+	}
+	if s.services, err = s.program.enabled(c); err != nil {
+		return err
+	}
+	// First the addresses: whoever has them may start the services.
+	if err = s.listen(); err != nil {
+		return err
+	}
+	if s.bus, err = newBus(c, s.logs, s.services); err != nil {
+		return err
+	}
+	s.http = s.newHTTP()
+	s.admin = s.newAdmin()
+	if s.adminLine != nil {
+		s.adminHTTP = newAdminHTTP(s.admin, s.adminLine.Addr(), s.httpLog())
+	}
+	return nil
+}
+
+func (s *server) newHTTP() *http.Server {
+	c := s.config
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &http.Server{
+		Handler:           s.bus,
+		ReadHeaderTimeout: c.Timeouts.Request,
+		// A body may not drip; an upgraded connection has clocks of its own.
+		ReadTimeout:    c.Timeouts.Request,
+		WriteTimeout:   c.Timeouts.Request + c.Timeouts.Hello,
+		IdleTimeout:    c.Timeouts.Idle,
+		MaxHeaderBytes: int(c.Limits.HeaderSize) - headerSlop,
+		Protocols:      &protocols,
+		ErrorLog:       s.httpLog(),
+	}
+}
+
+// httpLog is where net/http says what it cannot tell anybody else.
+func (s *server) httpLog() *log.Logger {
+	l, err := zap.NewStdLogAt(s.logs.Named("http"), zap.WarnLevel)
+	if err != nil { // only for a level that does not exist
+		panic(err)
+	}
+	return l
+}
+
+func (s *server) newAdmin() *admin.Admin {
+	return admin.New(admin.Config{
+		Version: cli.Version, Revision: revision(), Node: s.config.Node.Name,
+		Services:        s.bus.Stats,
+		Transport:       s.transport,
+		CertificateEnd:  s.certs.end,
+		LogLinesDropped: s.logs.writer.dropped.Load,
+	})
+}
+
+func revision() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" {
+				return setting.Value
+			}
+		}
+	}
+	return ""
+}
+
+// start begins to accept.
+func (s *server) start(ctx context.Context) {
+	for _, g := range s.gates {
+		s.work.Go(func() { s.ended("listener "+g.Addr().String(), s.http.Serve(g)) })
+	}
+	if s.adminLine != nil {
+		s.work.Go(func() { s.ended("admin listener", s.adminHTTP.Serve(s.adminLine)) })
+	}
+	for _, source := range s.certs {
+		s.work.Go(func() { _ = source.Run(ctx, certificatePoll, s.polled) }) // ends with ctx, and only so
+	}
+	s.admin.SetPhase(admin.Serving)
+}
+
+// ended reports a listener that ended. When the server stops, all of them do.
+func (s *server) ended(what string, err error) {
+	if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		s.failed <- fmt.Errorf("%s: %w", what, err)
+	}
+}
+
+// notAfter is the field that says when the certificate in use expires.
+func (s *server) notAfter() zap.Field {
+	return zap.String("certificate_not_after", s.certs.end().UTC().Format(time.RFC3339))
+}
+
+// polled is told what came of looking at the certificate files.
+func (s *server) polled(err error) {
+	if err != nil {
+		s.logs.Error("certificate files cannot be used, the last good ones are", zap.NamedError("reason", err))
+		return
+	}
+	s.logs.Info("certificates reloaded", s.notAfter())
+}
+
+// run serves until ctx ends or a listener fails, and stops in good order.
+func (s *server) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return s.stop(nil)
+		case err := <-s.failed:
+			s.logs.Error("a listener failed, stopping", zap.NamedError("reason", err))
+			return s.stop(err)
+		case <-s.options.Reload:
+			s.reload()
+		}
+	}
+}
+
+// stop stops accepting, lets handlers finish, tells the clients to go, and
+// ends what is left when the time is over or a second signal comes.
+func (s *server) stop(why error) error {
+	s.admin.SetPhase(admin.Draining)
+	limit := s.config.Shutdown.Timeout
+	s.logs.Info("stopping", zap.Duration("timeout", limit))
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	forced := make(chan struct{})
+	stopWatching := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-s.options.Force:
+			close(forced)
+			cancel()
+		case <-stopWatching:
+		}
+	})
+	s.closeGates()
+	err := s.bus.Shutdown(ctx)
+	close(stopWatching)
+	watch.Wait()
+	if httpErr := s.http.Shutdown(ctx); httpErr != nil {
+		_ = s.http.Close() // the time is over
+	}
+	select {
+	case <-forced:
+		err = fmt.Errorf("stopped at once: %w", context.Canceled)
+	default:
+	}
+	return errors.Join(why, err)
+}
+
+// finish ends what operators see, which stays until everything else has ended.
+func (s *server) finish() {
+	if s.adminHTTP != nil {
+		_ = s.adminHTTP.Close() // a scrape that is cut off comes again
+	}
+	s.work.Wait()
+}
+
+// serve is "busd serve".
+func (p *program) serve(ctx context.Context, o cli.ServeOptions) (err error) {
+	began := time.Now()
+	c, warnings, err := p.load(o)
+	if err != nil {
+		return err
+	}
+	l := newLogs(o.Stderr, c.Log)
+	defer l.close()
+	for _, w := range warnings {
+		l.Warn("configuration", zap.String("warning", w))
+	}
+	s, err := newServer(p, o, c, l)
+	if err != nil {
+		return err
+	}
+	polling, stopPolling := context.WithCancel(context.Background())
+	s.start(polling)
+	defer s.finish()
+	defer stopPolling()
+	l.Info("busd serves", zap.String("version", cli.Version), zap.Strings("listeners", addresses(s.gates)), zap.String("admin", s.adminAddress()),
+		zap.Strings("services", namesOf(s.services)), zap.Bool("development", o.Dev), s.notAfter(), zap.Duration("duration", time.Since(began)))
+	if !time.Now().Before(s.certs.end()) {
+		l.Error("the server's certificate has expired: clients refuse it", s.notAfter())
+	}
+	if o.Dev {
+		if err := s.banner(o.Stdout, time.Since(began)); err != nil {
+			l.Warn("the banner could not be written", zap.NamedError("reason", err))
+		}
+	}
+	if err = s.run(ctx); err != nil {
+		return err
+	}
+	l.Info("stopped")
+	return nil
+}
+
+func namesOf(services []*msgbus.Service) []string {
+	names := make([]string, len(services))
+	for i, svc := range services {
+		names[i] = svc.Name()
+	}
+	return names
+}

@@ -1,0 +1,80 @@
+package daemon
+
+import (
+	"busd/daemon/internal/cli"
+	"busd/daemon/internal/config"
+	"busd/msgbus"
+)
+
+// load reads the configuration that the command line, the environment and the
+// file make together.
+func (p *program) load(o cli.ServeOptions) (*config.Config, []string, error) {
+	c, warnings, err := config.Load(config.Options{
+		File: o.ConfigFile, Environ: p.environ, Listen: o.Listen, Only: o.Services, Services: p.names(), Dev: o.Dev,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.Debug {
+		c.Log.Level = "debug"
+	}
+	if o.Dev && c.TLS.Certificate != "" {
+		warnings = append(warnings, "tls.certificate, tls.key and tls.client_ca are not used: development mode makes its own certificates")
+	}
+	return c, warnings, nil
+}
+
+// enabled returns the services that are to be served, with what the operator
+// says of them.
+func (p *program) enabled(c *config.Config) ([]*msgbus.Service, error) {
+	var (
+		services []*msgbus.Service
+		faults   []*config.Fault
+	)
+	for _, svc := range p.services {
+		said := c.Services[svc.Name()]
+		if !said.Enabled {
+			continue
+		}
+		services = append(services, svc)
+		if said.MaxConnections > 0 {
+			svc.MaxConns = said.MaxConnections
+		}
+		if said.MaxMessage > 0 {
+			svc.MaxMessage = int(said.MaxMessage)
+		}
+		if said.Credit > 0 {
+			svc.Credit = int(said.Credit)
+		}
+		if said.KeepOnError != nil {
+			svc.KeepOnError = *said.KeepOnError
+		}
+		credit := svc.Credit
+		if credit == 0 {
+			credit = msgbus.DefaultCredit
+		}
+		if svc.MaxMessage > credit/4 {
+			faults = append(faults, c.Fault("services."+svc.Name(), "max_message (%s) is more than a quarter of credit (%s)",
+				config.Size(svc.MaxMessage), config.Size(credit)))
+		}
+	}
+	if faults != nil {
+		return nil, &config.Error{Faults: faults}
+	}
+	return services, nil
+}
+
+// newBus makes the bus of the services.
+func newBus(c *config.Config, logs *logs, services []*msgbus.Service) (*msgbus.Server, error) {
+	return msgbus.NewServer(msgbus.Config{
+		Logger:          logs.Logger,
+		Node:            c.Node.Name,
+		PeerName:        c.TLS.PeerName,
+		Origins:         c.Origins,
+		MaxConns:        c.Limits.Connections,
+		MaxConnsPerPeer: c.Limits.ConnectionsPerPeer,
+		KeepAlive:       c.KeepAlive.Interval,
+		Idle:            c.KeepAlive.Idle,
+		HelloTimeout:    c.Timeouts.Hello,
+	}, services...)
+}

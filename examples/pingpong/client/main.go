@@ -1,0 +1,67 @@
+// Command client counts up: it sends Ping 1, and with each Pong the next Ping.
+// When the line is cut or the server restarts, it connects again by itself and
+// goes on where it was. It wants a server and its certificates beside the
+// working directory: busd serve --dev.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"busd/examples/pingpong"
+	"busd/msgclient"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	c, err := newPlayer(time.Second, msgclient.Config{
+		URL:      "wss://localhost:8443/Framework/PingPong",
+		CertFile: ".busd/client-alice.crt",
+		KeyFile:  ".busd/client-alice.key",
+		CAFiles:  []string{".busd/ca.crt"},
+	})
+	if err == nil {
+		if err := c.Connect(ctx); err != nil {
+			fmt.Println("not connected yet:", err)
+		}
+		err = c.Run(ctx) // keeps connected until ctrl-C, or the service refuses for good
+	}
+	if ctx.Err() == nil {
+		fmt.Fprintln(os.Stderr, "client:", err)
+		os.Exit(1)
+	}
+}
+
+// newPlayer makes a client that waits a while before each next Ping.
+func newPlayer(pause time.Duration, cfg msgclient.Config) (*msgclient.Client, error) {
+	next := int64(1) // callbacks and handlers run one at a time: no lock is needed
+
+	cfg.OnConnect = func(ctx context.Context, c *msgclient.Client) {
+		fmt.Println("connected as", c.Identity())
+		if err := c.Send(ctx, pingpong.Ping{ID: next}); err != nil {
+			fmt.Println("not sent:", err) // the connection has gone already
+		}
+	}
+	cfg.OnDrop = func(_ context.Context, _ *msgclient.Client, why error) {
+		fmt.Println("dropped:", why)
+	}
+	c, err := msgclient.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	msgclient.On(c, func(ctx context.Context, c *msgclient.Client, m pingpong.Pong) error {
+		fmt.Println("Pong", m.ID)
+		next = m.ID + 1
+		select {
+		case <-time.After(pause):
+			return c.Send(ctx, pingpong.Ping{ID: next})
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	return c, nil
+}

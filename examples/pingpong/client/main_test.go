@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"busd/bustest"
+	"busd/examples/pingpong"
+	"busd/msgbus"
+	"busd/msgclient"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestPlayerGoesOnAfterACut(t *testing.T) {
+	t.Parallel()
+	var last atomic.Int64
+	seen, welcomed := make(chan int64), make(chan struct{}, 2)
+	svc := &msgbus.Service{
+		Schema:    pingpong.Schema,
+		OnConnect: func(context.Context, *msgbus.Conn) error { welcomed <- struct{}{}; return nil },
+	}
+	msgbus.Handle(svc, func(ctx context.Context, c *msgbus.Conn, m pingpong.Ping) error {
+		if before := last.Swap(m.ID); m.ID != before+1 && m.ID != before {
+			t.Errorf("Ping %d came after Ping %d", m.ID, before)
+		}
+		select {
+		case seen <- m.ID:
+		case <-ctx.Done():
+		case <-t.Context().Done():
+		}
+		return c.Reply(ctx, pingpong.Pong{ID: m.ID})
+	})
+	srv := bustest.NewServer(t, msgbus.Config{}, svc)
+	c, err := newPlayer(0, msgclient.Config{
+		URL: srv.URL(), TLS: bustest.ClientTLS(t, "alice"), DialContext: srv.DialContext, MinWait: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bustest.Run(t, c)
+	<-welcomed
+	for <-seen < 20 { //nolint:revive // what comes is all there is to do
+	}
+	srv.Cut()
+	<-welcomed
+	for <-seen < 40 { //nolint:revive // as above
+	}
+}

@@ -1,0 +1,44 @@
+// Package pingpong is the smallest service there is: whoever sends it Ping gets
+// a Pong with the same id. It is the Go twin of the ping-pong example in
+// DIRAC's documentation of stable connections, made to be copied.
+//
+// service/ is a program that serves it, client/ one that plays with it.
+package pingpong
+
+import (
+	"context"
+
+	"busd/msgbus"
+	"busd/schema"
+)
+
+// A Ping asks for a Pong.
+type Ping struct {
+	ID int64 `bus:"id" doc:"comes back in the Pong"`
+}
+
+// MessageName is the name on the wire.
+func (Ping) MessageName() string { return "Ping" }
+
+// A Pong answers a Ping.
+type Pong struct {
+	ID int64 `bus:"id" doc:"the id of the Ping"`
+}
+
+// MessageName is the name on the wire.
+func (Pong) MessageName() string { return "Pong" }
+
+// Schema is the contract: clients send Ping, the service sends Pong.
+var Schema = schema.MustNew("Framework/PingPong",
+	schema.Of[Ping](schema.FromClient).WithDoc("asks for a Pong with the same id"),
+	schema.Of[Pong](schema.FromService).WithDoc("answers a Ping"),
+)
+
+// New makes the service.
+func New() *msgbus.Service {
+	svc := &msgbus.Service{Schema: Schema}
+	msgbus.Handle(svc, func(ctx context.Context, c *msgbus.Conn, m Ping) error {
+		return c.Reply(ctx, Pong{ID: m.ID})
+	})
+	return svc
+}

@@ -1,0 +1,463 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"busd/bus"
+	"busd/internal/wire"
+)
+
+// counting handles every message by adding one, once gate is open.
+func counting(n *atomic.Int64, gate <-chan struct{}) *handlers {
+	return &handlers{handle: func(ctx context.Context, _ *Link, _ *Incoming) error {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+		}
+		n.Add(1)
+		return nil
+	}}
+}
+
+func TestDropHere(t *testing.T) {
+	t.Parallel()
+	var handled atomic.Int64
+	hb := counting(&handled, nil)
+	a, b := pair(t, nil, hb, options{})
+	for i := range int64(10) {
+		if err := a.Send(t.Context(), dataFrame(i, "")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.Drop(bus.Errorf(bus.CodeAborted, "first"))
+	b.Drop(bus.Errorf(bus.CodeInternal, "second"))
+	b.Finish(bus.Errorf(bus.CodeInternal, "third"))
+	for name, e := range map[string]*end{"who dropped": b, "who was dropped": a} {
+		err := e.wait(t)
+		wantDropped(t, name, err, bus.CodeAborted)
+		if !strings.Contains(err.Error(), "first") || e.Cause() != err || context.Cause(e.Context()) != err { //nolint:errorlint // the very same
+			t.Errorf("%s: got %v, Cause %v", name, err, e.Cause())
+		}
+	}
+	if n := handled.Load(); n != 1 {
+		t.Errorf("%d messages were handled, want the running one alone: a drop throws the rest away", n)
+	}
+	wantDropped(t, "Send after the end", b.Send(t.Context(), dataFrame(1, "")), bus.CodeAborted)
+	_, err := b.Request(t.Context(), requestFrame(1, ""))
+	wantDropped(t, "Request after the end", err, bus.CodeAborted)
+	wantDropped(t, "Flush after the end", b.Flush(t.Context()), bus.CodeAborted)
+}
+
+// The peer's drop lets what had arrived be handled, for a while.
+func TestDropThere(t *testing.T) {
+	t.Parallel()
+	for _, opens := range []bool{true, false} {
+		synctestWithoutParallel(t, func(t *testing.T) {
+			var handled atomic.Int64
+			gate := make(chan struct{})
+			a, b := pair(t, nil, counting(&handled, gate), options{})
+			for i := range int64(10) {
+				if err := a.Send(t.Context(), dataFrame(i, "")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := a.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			begin := time.Now()
+			a.Drop(bus.Errorf(bus.CodeGoingAway, "bye"))
+			synctest.Wait()
+			wantDropped(t, "the dropped end, while a handler runs", b.Cause(), bus.CodeGoingAway)
+			if opens {
+				close(gate)
+			}
+			wantDropped(t, "the dropped end", b.wait(t), bus.CodeGoingAway)
+			took := time.Since(begin)
+			if n := handled.Load(); opens && (n != 10 || took > time.Second) {
+				t.Errorf("%d messages were handled in %s, want all 10 that had arrived, at once", n, took)
+			}
+			if n := handled.Load(); !opens && (n != 1 || took != FinishLimit) {
+				t.Errorf("%d messages were handled and Run took %s, want the running one, whose context ends after %s", n, took, FinishLimit)
+			}
+		})
+	}
+}
+
+func TestFinish(t *testing.T) {
+	t.Parallel()
+	var handled atomic.Int64
+	gate := make(chan struct{})
+	a, b := pair(t, nil, counting(&handled, gate), options{})
+	for i := range int64(10) {
+		if err := a.Send(t.Context(), dataFrame(i, "")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.Finish(bus.Errorf(bus.CodeGoingAway, "closing"))
+	if err := a.Send(t.Context(), dataFrame(11, "")); err != nil {
+		t.Fatal(err)
+	}
+	if b.Cause() != nil {
+		t.Fatal("Finish ended the link before its handlers have")
+	}
+	close(gate)
+	wantDropped(t, "who finished", b.wait(t), bus.CodeGoingAway)
+	wantDropped(t, "the other end", a.wait(t), bus.CodeGoingAway)
+	if n := handled.Load(); n != 10 {
+		t.Errorf("%d messages were handled, want the 10 that had arrived", n)
+	}
+}
+
+func TestFinishWhenIdle(t *testing.T) {
+	t.Parallel()
+	a, b := pair(t, nil, nil, options{})
+	b.Finish(bus.Errorf(bus.CodeGoingAway, "closing"))
+	wantDropped(t, "who finished", b.wait(t), bus.CodeGoingAway)
+	wantDropped(t, "the other end", a.wait(t), bus.CodeGoingAway)
+}
+
+// A handler that waits for an answer gets it while its link finishes.
+func TestFinishWhileAHandlerAsks(t *testing.T) {
+	t.Parallel()
+	asking := make(chan struct{})
+	answer := make(chan struct{})
+	hb := &handlers{handle: func(ctx context.Context, l *Link, _ *Incoming) error {
+		close(asking)
+		_, err := l.Request(ctx, requestFrame(1, ""))
+		return err
+	}}
+	ha := &handlers{handle: func(context.Context, *Link, *Incoming) error { <-answer; return nil }}
+	a, b := pair(t, ha, hb, options{})
+	done := make(chan error, 1)
+	go func() {
+		_, err := a.Request(t.Context(), requestFrame(0, ""))
+		done <- err
+	}()
+	receive(t, asking, "the handler")
+	b.Finish(bus.Errorf(bus.CodeGoingAway, "closing"))
+	close(answer)
+	if err := receive(t, done, "the request"); err != nil {
+		t.Errorf("the request whose handler asked back: %v", err)
+	}
+	wantDropped(t, "who finished", b.wait(t), bus.CodeGoingAway)
+}
+
+func TestFinishThenDrop(t *testing.T) {
+	t.Parallel()
+	var handled atomic.Int64
+	a, b := pair(t, nil, counting(&handled, nil), options{})
+	if err := a.SendAcked(t.Context(), ackedFrame(1)); err != nil {
+		t.Fatal(err)
+	}
+	b.Finish(bus.Errorf(bus.CodeGoingAway, "closing"))
+	b.Drop(bus.Errorf(bus.CodeAborted, "it takes too long"))
+	wantDropped(t, "who finished", b.wait(t), bus.CodeAborted)
+	wantDropped(t, "the other end", a.wait(t), bus.CodeAborted)
+}
+
+// Drop before Run: the peer is told once Run begins, however late that is, and
+// what was put before goes first.
+func TestDropBeforeRun(t *testing.T) {
+	t.Parallel()
+	synctestWithoutParallel(t, func(t *testing.T) {
+		pa, pb := Pipe(t, 16)
+		a := newEnd(pa, nil, options{}.orDefaults())
+		if err := a.Send(t.Context(), dataFrame(7, "")); err != nil {
+			t.Fatal(err)
+		}
+		a.Drop(bus.Errorf(bus.CodeSuperseded, "again"))
+		time.Sleep(time.Minute)
+		if n := pa.aborts.Load(); n != 0 {
+			t.Errorf("the socket was torn down %d times before Run", n)
+		}
+		peer := &raw{pipe: pb, t: t}
+		pb.Handle(func(string) {}, func(string) {})
+		go func() {
+			defer close(a.over)
+			a.why = a.Run(wire.AppendWelcome(nil, &wire.WelcomeFrame{}), nil)
+		}()
+		peer.hear(wire.Welcome)
+		if f := peer.hear(wire.Data); f.N != 1 {
+			t.Errorf("data: got number %d, want 1", f.N)
+		}
+		wantCode(t, "the drop", peer.hearDrop(), bus.CodeSuperseded)
+		if err := peer.Close(bus.CloseNormal, ""); err != nil {
+			t.Fatal(err)
+		}
+		wantDropped(t, "Run", a.wait(t), bus.CodeSuperseded)
+	})
+}
+
+// A link that never runs leaves nothing behind but itself.
+func TestDropWithoutRun(t *testing.T) {
+	t.Parallel()
+	synctestWithoutParallel(t, func(t *testing.T) {
+		pa, _ := Pipe(t, 16)
+		a := newEnd(pa, nil, options{}.orDefaults())
+		a.Drop(bus.Errorf(bus.CodeAborted, "no"))
+		wantDropped(t, "Cause", a.Cause(), bus.CodeAborted)
+		time.Sleep(time.Hour)
+		if n := pa.aborts.Load(); n != 0 {
+			t.Errorf("its socket was torn down %d times: it belongs to who made it", n)
+		}
+	})
+}
+
+// Drop and Run at the same time: whatever comes first, the end is told and
+// nothing hangs.
+func TestDropRacesRun(t *testing.T) {
+	t.Parallel()
+	for range 300 {
+		pa, pb := Pipe(t, 4)
+		a, b := newEnd(pa, nil, options{}.orDefaults()), newEnd(pb, nil, options{}.orDefaults())
+		b.run()
+		go a.Drop(bus.Errorf(bus.CodeAborted, "now"))
+		go func() { _ = a.Send(context.Background(), dataFrame(1, "")) }() // it may come too late
+		a.run()
+		wantDropped(t, "who dropped", a.wait(t), bus.CodeAborted)
+		wantDropped(t, "who was dropped", b.wait(t), bus.CodeAborted)
+	}
+}
+
+// What is queued and has credit goes before the drop.
+func TestDropAfterWhatIsQueued(t *testing.T) {
+	t.Parallel()
+	var handled atomic.Int64
+	gate := make(chan struct{})
+	close(gate)
+	a, b := pair(t, nil, counting(&handled, gate), options{})
+	const n = 3000
+	for i := range int64(n) {
+		if err := a.Send(t.Context(), dataFrame(i, strings.Repeat("x", 50))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.Drop(bus.Errorf(bus.CodeGoingAway, "bye"))
+	_ = a.wait(t)
+	_ = b.wait(t)
+	if got := handled.Load(); got != n {
+		t.Errorf("%d messages were handled, want %d", got, n)
+	}
+}
+
+// A peer that takes nothing does not hold the end up.
+func TestDropOfAPeerThatTakesNothing(t *testing.T) {
+	t.Parallel()
+	synctestWithoutParallel(t, func(t *testing.T) {
+		pa, _ := Pipe(t, 1)
+		a := newEnd(pa, nil, options{}.orDefaults())
+		a.run()
+		for i := range int64(1000) {
+			if err := a.Send(t.Context(), dataFrame(i, strings.Repeat("x", 500))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		begin := time.Now()
+		a.Drop(bus.Errorf(bus.CodeAborted, "enough"))
+		wantDropped(t, "Run", a.wait(t), bus.CodeAborted)
+		if took := time.Since(begin); took != closeLimit {
+			t.Errorf("the end took %s, want %s", took, closeLimit)
+		}
+	})
+}
+
+func TestWriteError(t *testing.T) {
+	t.Parallel()
+	for _, ping := range []bool{false, true} {
+		a, b := pair(t, nil, nil, options{})
+		var broken error = bus.Errorf(bus.CodeUnavailable, "the line broke")
+		a.pipe.writeError.Store(&broken)
+		if ping {
+			a.Probe(time.Minute)
+		} else if err := a.Send(t.Context(), dataFrame(1, "")); err != nil {
+			t.Fatal(err)
+		}
+		wantDropped(t, "who writes", a.wait(t), bus.CodeUnavailable)
+		wantDropped(t, "the other end", b.wait(t), bus.CodeUnavailable)
+	}
+}
+
+func TestLineBreaks(t *testing.T) {
+	t.Parallel()
+	var handled atomic.Int64
+	hb := counting(&handled, nil)
+	a, b := pair(t, nil, hb, options{})
+	errs := make(chan error, 1)
+	go func() {
+		_, err := a.Request(context.Background(), requestFrame(1, ""))
+		errs <- err
+	}()
+	for b.inboxIdle() {
+		runtime.Gosched()
+	}
+	a.pipe.Abort()
+	wantDropped(t, "one end", a.wait(t), bus.CodeUnavailable)
+	wantDropped(t, "the other end", b.wait(t), bus.CodeUnavailable)
+	wantDropped(t, "the request", receive(t, errs, "the request"), bus.CodeSessionLost)
+}
+
+func (l *Link) inboxIdle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.inbox.idle()
+}
+
+// A peer that says goodbye below the frames is answered.
+func TestGoodbyeIsAnswered(t *testing.T) {
+	t.Parallel()
+	a, peer := rawPeer(t, nil, options{})
+	if err := peer.Close(bus.CloseNormal, "bye"); err != nil {
+		t.Fatal(err)
+	}
+	wantDropped(t, "Run", a.wait(t), bus.CodeGoingAway)
+	for {
+		in, err := peer.receive()
+		if err != nil {
+			t.Fatalf("no goodbye came back: %v", err)
+		}
+		if in.kind == 'c' {
+			break
+		}
+	}
+}
+
+func TestProtocolErrorsEndTheLink(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		bytes []byte
+		close int
+	}{
+		{"not msgpack", []byte{0xc1}, bus.CloseInvalidPayload},
+		{"half a frame", []byte{0x94, 4, 1}, bus.CloseInvalidPayload},
+		{"an unknown kind", []byte{0x92, 0x20, 0x80}, bus.CodeProtocolError.CloseCode()},
+		{"a hello", []byte{0x92, 0, 0x80}, bus.CodeProtocolError.CloseCode()},
+		{"a welcome", []byte{0x92, 1, 0x80}, bus.CodeProtocolError.CloseCode()},
+		{"a number twice", wire.AppendNumber(wire.AppendNumber(nil, dataFrame(1, ""), 1), dataFrame(1, ""), 1), bus.CodeProtocolError.CloseCode()},
+		{"a number left out", wire.AppendNumber(nil, dataFrame(1, ""), 2), bus.CodeProtocolError.CloseCode()},
+		{"an ack of what was not sent", wire.AppendAck(nil, 1, 0), bus.CodeProtocolError.CloseCode()},
+		{"credit that was not spent", wire.AppendAck(nil, 0, 1), bus.CodeProtocolError.CloseCode()},
+		{"a drop without sense", []byte{0x92, 2, 0x81, 0xa4, 'c', 'o', 'd', 'e', 0xa1, 'x'}, bus.CodeProtocolError.CloseCode()},
+	}
+	for _, tt := range tests {
+		a, peer := rawPeer(t, nil, options{})
+		peer.write(tt.bytes)
+		wantCode(t, tt.name, peer.hearDrop(), bus.CodeProtocolError)
+		in, err := peer.receive()
+		if err != nil || in.kind != 'c' || in.code != tt.close {
+			t.Errorf("%s: got %c %d, %v; want the close code %d", tt.name, in.kind, in.code, err, tt.close)
+		}
+		if err := peer.Close(bus.CloseNormal, ""); err != nil {
+			t.Fatal(err)
+		}
+		wantDropped(t, tt.name, a.wait(t), bus.CodeProtocolError)
+	}
+}
+
+func TestRefuse(t *testing.T) {
+	t.Parallel()
+	remote := bus.Errorf(bus.CodeGoingAway, "bye")
+	remote.Remote = true
+	tests := []struct {
+		name  string
+		err   error
+		drop  bool
+		close int
+	}{
+		{"an error of ours", bus.Errorf(bus.CodeAlreadyExists, "connected already"), true, bus.CodeAlreadyExists.CloseCode()},
+		{"a fault below the frames", &Fault{Err: bus.Errorf(bus.CodeProtocolError, "text"), Close: bus.CloseUnsupportedData}, true, bus.CloseUnsupportedData},
+		{"a foreign error", errors.New("secret"), true, bus.CodeUnknown.CloseCode()},
+		{"the peer's goodbye", remote, false, bus.CloseNormal},
+	}
+	for _, tt := range tests {
+		pa, pb := Pipe(t, 4)
+		pb.Handle(func(string) {}, func(string) {})
+		done := make(chan struct{})
+		go func() { defer close(done); Refuse(pa, tt.err) }()
+		peer := &raw{pipe: pb, t: t}
+		if tt.drop {
+			why := peer.hearDrop()
+			wantCode(t, tt.name, why, bus.AsError(tt.err).Code)
+			if strings.Contains(why.Reason, "secret") {
+				t.Errorf("%s: the peer is told %q", tt.name, why.Reason)
+			}
+		}
+		if in, err := pb.receive(); err != nil || in.kind != 'c' || in.code != tt.close {
+			t.Errorf("%s: got %c %d, %v; want a close frame with %d", tt.name, in.kind, in.code, err, tt.close)
+		}
+		if err := pb.Close(bus.CloseNormal, ""); err != nil {
+			t.Fatal(err)
+		}
+		receive(t, done, "Refuse")
+	}
+}
+
+func TestRefuseOfAPeerThatTakesNothing(t *testing.T) {
+	t.Parallel()
+	synctestWithoutParallel(t, func(t *testing.T) {
+		pa, _ := Pipe(t, 0)
+		begin := time.Now()
+		Refuse(pa, bus.Errorf(bus.CodeInternal, "no"))
+		if took := time.Since(begin); took != closeLimit {
+			t.Errorf("it took %s, want %s", took, closeLimit)
+		}
+	})
+}
+
+// An idle link is one goroutine, and holds no buffers.
+func TestIdleLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		close(gate)
+		var handled atomic.Int64
+		before := runtime.NumGoroutine()
+		pa, pb := Pipe(t, 64)
+		a, b := newEnd(pa, nil, options{}.orDefaults()), newEnd(pb, counting(&handled, gate), options{}.orDefaults())
+		a.run()
+		b.run()
+		done := make(chan error, 1000)
+		for i := range int64(cap(done)) {
+			go func() {
+				_, err := a.Request(t.Context(), requestFrame(i, strings.Repeat("x", 500)))
+				done <- err
+			}()
+		}
+		for range cap(done) {
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2 * ackDelay)
+		synctest.Wait()
+		if got := runtime.NumGoroutine() - before; got != 2 {
+			t.Errorf("two idle links are %d goroutines, want 2", got)
+		}
+		for name, e := range map[string]*end{"a": a, "b": b} {
+			e.mu.Lock()
+			q := &e.inbox
+			if q.frames != nil || q.bytes != nil || q.batch != nil || q.spare != nil || q.taken != nil {
+				t.Errorf("%s: the idle inbox holds something", name)
+			}
+			if e.waiting != nil || len(e.requests) != 0 || e.ackTimer != nil || e.session.Queued() != 0 {
+				t.Errorf("%s: the idle link holds something: waiting %d, queued %d", name, len(e.waiting), e.session.Queued())
+			}
+			e.mu.Unlock()
+		}
+		a.Drop(bus.Errorf(bus.CodeGoingAway, "over"))
+		_, _ = a.wait(t), b.wait(t)
+	})
+}

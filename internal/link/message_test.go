@@ -1,0 +1,598 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"busd/bus"
+	"busd/internal/wire"
+)
+
+func TestMessagesInOrder(t *testing.T) {
+	t.Parallel()
+	const n = 5000
+	got := make(chan note, n)
+	hb := &handlers{handle: func(_ context.Context, _ *Link, in *Incoming) error {
+		m, err := unpackNote(in.Body)
+		got <- m
+		return err
+	}}
+	a, b := pair(t, nil, hb, options{credit: 16 << 10, buffer: 16 << 10})
+	for i := range int64(n) {
+		if err := a.Send(t.Context(), dataFrame(i, strings.Repeat("x", int(i%100)))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range int64(n) {
+		if m := receive(t, got, "a message"); m.ID != i || len(m.Text) != int(i%100) {
+			t.Fatalf("got message %d with %d bytes, want %d", m.ID, len(m.Text), i)
+		}
+	}
+	if err := a.Flush(t.Context()); err != nil {
+		t.Fatalf("Flush: %v", err)
+	}
+	if q := a.Queued() + b.Queued(); q != 0 {
+		t.Errorf("%d bytes are kept after a flush", q)
+	}
+}
+
+func TestRequests(t *testing.T) {
+	t.Parallel()
+	hb := &handlers{handle: func(ctx context.Context, l *Link, in *Incoming) error {
+		m, _ := unpackNote(in.Body)
+		switch m.Text {
+		case "reply":
+			frame := must(wire.AppendAnswer(nil, in.N, msg("Note"), note{ID: m.ID + 1}))
+			if err := l.Reply(ctx, in.N, frame); err != nil {
+				return err
+			}
+			if err := l.Reply(ctx, in.N, frame); bus.CodeOf(err) != bus.CodeFailedPrecondition {
+				return fmt.Errorf("a second reply: got %w", err)
+			}
+		case "fail":
+			return bus.Errorf(bus.CodeNotFound, "no such thing")
+		case "foreign":
+			return errors.New("secret")
+		case "panic":
+			panic("at the disco")
+		}
+		return nil
+	}}
+	a, b := pair(t, nil, hb, options{})
+	tests := []struct {
+		text   string
+		code   bus.Code
+		reason string
+	}{
+		{"reply", 0, ""}, {"nothing", 0, ""}, {"fail", bus.CodeNotFound, "no such thing"},
+		{"foreign", bus.CodeUnknown, "the handler failed"}, {"panic", bus.CodeInternal, "the handler panicked"},
+	}
+	for _, tt := range tests {
+		answer, err := a.Request(t.Context(), requestFrame(1, tt.text))
+		wantCode(t, tt.text, err, tt.code)
+		var e *bus.Error
+		if errors.As(err, &e) && (e.Reason != tt.reason || !e.Remote || errors.Is(err, bus.ErrDropped)) {
+			t.Errorf("%s: got %+v, want reason %q from the peer", tt.text, e, tt.reason)
+		}
+		if (answer.Message != nil) != (tt.text == "reply") {
+			t.Errorf("%s: got message %v", tt.text, answer.Message)
+		}
+	}
+	if err := b.Cause(); err != nil {
+		t.Errorf("a request that fails must not end its connection: %v", err)
+	}
+}
+
+func TestOneWayThatFails(t *testing.T) {
+	t.Parallel()
+	for _, keep := range []bool{false, true} {
+		ha := &handlers{}
+		hb := &handlers{keep: keep, handle: func(context.Context, *Link, *Incoming) error {
+			return bus.Errorf(bus.CodeAborted, "not today")
+		}}
+		a, b := pair(t, ha, hb, options{})
+		if err := a.SendAcked(t.Context(), ackedFrame(1)); err != nil && !errors.Is(err, bus.ErrDropped) {
+			t.Fatal(err)
+		}
+		if keep {
+			if err := a.SendAcked(t.Context(), ackedFrame(2)); err != nil {
+				t.Fatalf("after a failure that is kept: %v", err)
+			}
+			continue
+		}
+		for name, e := range map[string]*end{"sender": a, "receiver": b} {
+			err := e.wait(t)
+			wantDropped(t, name, err, bus.CodeAborted)
+			var drop *bus.Error
+			if errors.As(err, &drop) && drop.Retry.When != bus.RetryAfter {
+				t.Errorf("%s: retry: got %s, want after", name, drop.Retry.When)
+			}
+		}
+		if f := ha.failures(); len(f) != 1 || !f[0].Remote || f[0].Code != bus.CodeAborted {
+			t.Errorf("the sender was told %v, want one error frame before the drop", f)
+		}
+	}
+}
+
+func TestPermissionDeniedKeepsTheConnection(t *testing.T) {
+	t.Parallel()
+	hb := &handlers{handle: func(context.Context, *Link, *Incoming) error {
+		return bus.Errorf(bus.CodePermissionDenied, "not for you")
+	}}
+	a, b := pair(t, nil, hb, options{})
+	for i := range int64(3) {
+		if err := a.SendAcked(t.Context(), ackedFrame(i)); err != nil {
+			t.Fatalf("message %d: %v", i, err)
+		}
+	}
+	if err := b.Cause(); err != nil {
+		t.Errorf("the connection ended: %v", err)
+	}
+}
+
+func TestGoexitEndsTheLink(t *testing.T) {
+	t.Parallel()
+	hb := &handlers{handle: func(context.Context, *Link, *Incoming) error { runtime.Goexit(); return nil }}
+	a, b := pair(t, nil, hb, options{})
+	if _, err := a.Request(t.Context(), requestFrame(1, "")); err == nil {
+		t.Error("a request whose handler ended its goroutine: got no error")
+	}
+	wantDropped(t, "the handler's end", b.wait(t), bus.CodeInternal)
+	wantDropped(t, "the other end", a.wait(t), bus.CodeInternal)
+}
+
+// A request can be canceled wherever it is: unsent, on its way, behind another
+// in the deliverer's hand, or in its handler.
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	running, ends := make(chan int64, 10), make(chan error, 10)
+	hb := &handlers{handle: func(ctx context.Context, _ *Link, in *Incoming) error {
+		m, _ := unpackNote(in.Body)
+		if m.Text == "now" {
+			ends <- context.Cause(ctx)
+			return nil
+		}
+		running <- m.ID
+		<-ctx.Done()
+		ends <- context.Cause(ctx)
+		return ctx.Err()
+	}}
+	a, _ := pair(t, nil, hb, options{})
+	ctx1, cancel1 := context.WithCancel(t.Context())
+	ctx2, cancel2 := context.WithCancel(t.Context())
+	results := make(chan error, 2)
+	go func() {
+		_, err := a.Request(ctx1, requestFrame(1, "wait"))
+		results <- err
+	}()
+	receive(t, running, "the first handler")
+	go func() {
+		_, err := a.Request(ctx2, requestFrame(2, "now"))
+		results <- err
+	}()
+	for a.pipe.messages.Load() < 2 {
+		runtime.Gosched()
+	}
+	cancel2()
+	wantCode(t, "the second", receive(t, results, "the second"), bus.CodeCanceled)
+	for a.pipe.messages.Load() < 3 { // its cancel is under way
+		runtime.Gosched()
+	}
+	cancel1()
+	wantCode(t, "the first", receive(t, results, "the first"), bus.CodeCanceled)
+	wantCode(t, "the first handler's context", receive(t, ends, "the first handler's end"), bus.CodeCanceled)
+	wantCode(t, "the second handler's context", receive(t, ends, "the second handler's end"), bus.CodeCanceled)
+}
+
+// Cancels and answers that meet leave nothing behind.
+func TestCancelRaces(t *testing.T) {
+	t.Parallel()
+	a, b := pair(t, nil, &handlers{}, options{credit: 8 << 10})
+	var answered atomic.Int64
+	done := make(chan struct{}, 8)
+	for range cap(done) {
+		go func() {
+			for i := range int64(300) {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i%7)*20*time.Microsecond)
+				if _, err := a.Request(ctx, requestFrame(i, "")); err == nil {
+					answered.Add(1)
+				} else if c := bus.CodeOf(err); c != bus.CodeDeadlineExceeded {
+					t.Errorf("request %d: got %v", i, err)
+				}
+				cancel()
+			}
+			done <- struct{}{}
+		}()
+	}
+	for range cap(done) {
+		receive(t, done, "a requester")
+	}
+	if _, err := a.Request(t.Context(), requestFrame(0, "")); err != nil { // all before it has its end
+		t.Fatal(err)
+	}
+	if err := a.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, e := range map[string]*end{"a": a, "b": b} {
+		e.mu.Lock()
+		if len(e.waiting)+len(e.requests)+len(e.cancels) != 0 {
+			t.Errorf("%s: left behind: %d who wait, %d requests, %d cancels", name, len(e.waiting), len(e.requests), len(e.cancels))
+		}
+		e.mu.Unlock()
+	}
+	t.Logf("%d of %d were answered", answered.Load(), 8*300)
+}
+
+// No more than n of a type run at once, also when the deliverer ended and
+// another began meanwhile.
+func TestAtOnce(t *testing.T) {
+	t.Parallel()
+	synctestWithoutParallel(t, func(t *testing.T) {
+		var running, most atomic.Int32
+		release := make(chan struct{})
+		hb := &handlers{atOnce: 3, handle: func(_ context.Context, _ *Link, in *Incoming) error {
+			if in.Name != "Wide" {
+				return nil
+			}
+			if n := running.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			<-release
+			running.Add(-1)
+			return nil
+		}}
+		a, b := pair(t, nil, hb, options{})
+		for i := range int64(8) {
+			frame := must(wire.AppendData(nil, msg("Wide"), wide{ID: i}, wire.DataOptions{}))
+			if err := a.Send(t.Context(), frame); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait() // the deliverer has ended, or waits
+		}
+		if got := running.Load(); got != 3 {
+			t.Errorf("%d run at once, want 3", got)
+		}
+		close(release)
+		synctest.Wait()
+		if most.Load() != 3 || running.Load() != 0 {
+			t.Errorf("at most %d ran at once, %d still do; want 3, 0", most.Load(), running.Load())
+		}
+		if err := b.Cause(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// synctestWithoutParallel runs f in a bubble, as a subtest: a bubble's test
+// must not be parallel itself.
+func synctestWithoutParallel(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	t.Run("bubble", func(t *testing.T) { synctest.Test(t, f) })
+}
+
+func TestCallsAreAnsweredInOrder(t *testing.T) {
+	t.Parallel()
+	block := make(chan struct{})
+	h := &handlers{handle: func(context.Context, *Link, *Incoming) error { <-block; return nil }}
+	a, peer := rawPeer(t, h, options{credit: 4 << 10})
+	call := []byte{0x94, byte(wire.Call), 0xa4, 'e', 'c', 'h', 'o', 0xc4, 0}
+	peer.say(dataFrame(1, ""))
+	// As many as there is credit for. They are not answered from the reader:
+	// whoever does not read the answers would make them pile up.
+	for range 63 {
+		peer.say(call)
+	}
+	a.mu.Lock()
+	queued := a.session.Queued()
+	a.mu.Unlock()
+	if queued != 0 {
+		t.Errorf("%d bytes of answers while the handler before them runs", queued)
+	}
+	close(block)
+	f := peer.hear(wire.Error)
+	e, err := wire.DecodeError(f.Body)
+	if err != nil || e.Code != bus.CodeUnimplemented || f.Re != 2 {
+		t.Errorf("got %v for frame %d, %v; want unimplemented for 2", e, f.Re, err)
+	}
+	if err := a.Cause(); err != nil {
+		t.Errorf("a call that nobody answers must not end the connection: %v", err)
+	}
+}
+
+// More calls than there is credit for end the connection.
+func TestCallFlood(t *testing.T) {
+	t.Parallel()
+	block := make(chan struct{})
+	defer close(block)
+	h := &handlers{handle: func(context.Context, *Link, *Incoming) error { <-block; return nil }}
+	_, peer := rawPeer(t, h, options{credit: 4 << 10})
+	call := []byte{0x94, byte(wire.Call), 0xa4, 'e', 'c', 'h', 'o', 0xc4, 0}
+	peer.say(dataFrame(1, ""))
+	for range 64 {
+		peer.say(call)
+	}
+	wantCode(t, "calls without credit", peer.hearDrop(), bus.CodeProtocolError)
+}
+
+// A peer that asks, reads and never acknowledges finds its own requests
+// waiting, not our memory full.
+func TestAnswersThatNobodyAcknowledges(t *testing.T) {
+	t.Parallel()
+	handled := make(chan struct{}, 1000)
+	h := &handlers{handle: func(ctx context.Context, l *Link, in *Incoming) error {
+		err := l.Reply(ctx, in.N, must(wire.AppendAnswer(nil, in.N, msg("Note"), note{Text: strings.Repeat("x", 1000)})))
+		handled <- struct{}{}
+		return err
+	}}
+	a, peer := rawPeer(t, h, options{buffer: 10 << 10, credit: 64 << 10})
+	for range 100 {
+		peer.say(requestFrame(1, ""))
+	}
+	for range 10 {
+		receive(t, handled, "a handler")
+	}
+	peer.hear(wire.Answer)
+	if got := a.Queued(); got > 10<<10 {
+		t.Errorf("%d bytes of answers are kept, want at most %d", got, 10<<10)
+	}
+	peer.write(wire.AppendAck(nil, 10, 0))
+	for range 10 {
+		receive(t, handled, "a handler after the ack")
+	}
+}
+
+// Error and answer frames consume no credit: what they may cost is bounded.
+func TestAnswersToNothing(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		frame []byte
+		say   int
+		sent  int
+		want  bus.Code
+	}{
+		{"answer to what was never sent", must(wire.AppendAnswer(nil, 9, nil, nil)), 1, 1, bus.CodeProtocolError},
+		{"answer to number 0", must(wire.AppendAnswer(nil, 0, nil, nil)), 1, 1, bus.CodeProtocolError},
+		{"error to what was never sent", wire.AppendError(nil, 9, bus.Errorf(bus.CodeInternal, "")), 1, 1, bus.CodeProtocolError},
+		{"answer to a one-way message", must(wire.AppendAnswer(nil, 1, nil, nil)), 1, 1, 0},
+		{"the same for ever", must(wire.AppendAnswer(nil, 1, nil, nil)), 3, 2, bus.CodeProtocolError},
+		{"errors for ever", wire.AppendError(nil, 1, bus.Errorf(bus.CodeInternal, "")), 3, 2, bus.CodeProtocolError},
+		{"an error without a map", []byte{0x94, byte(wire.Error), 1, 0xc0}, 1, 1, bus.CodeProtocolError},
+	}
+	for _, tt := range tests {
+		a, peer := rawPeer(t, nil, options{})
+		for i := range tt.sent {
+			if err := a.Send(t.Context(), dataFrame(int64(i), "")); err != nil {
+				t.Fatal(err)
+			}
+			peer.hear(wire.Data)
+		}
+		for range tt.say {
+			peer.say(tt.frame)
+		}
+		if tt.want != 0 {
+			wantCode(t, tt.name, peer.hearDrop(), tt.want)
+			continue
+		}
+		peer.say(requestFrame(1, "still there"))
+		peer.hear(wire.Answer)
+	}
+}
+
+// Errors that nobody reports yet are bounded in number and size.
+func TestErrorFlood(t *testing.T) {
+	t.Parallel()
+	block := make(chan struct{})
+	h := &handlers{handle: func(context.Context, *Link, *Incoming) error { <-block; return nil }}
+	a, peer := rawPeer(t, h, options{room: 4096})
+	const n = 1000
+	for i := range int64(n) {
+		if err := a.Send(t.Context(), dataFrame(i, "")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for peer.hear(wire.Data).N < n {
+		continue
+	}
+	peer.say(requestFrame(1, ""))
+	long := &bus.Error{Code: bus.CodeInternal, Reason: strings.Repeat("x", 1000)}
+	for i := range uint64(n) {
+		peer.say(wire.AppendError(nil, i+1, long))
+	}
+	peer.write(wire.AppendAck(nil, n, 0))
+	if err := a.Flush(t.Context()); err != nil { // so it has read everything
+		t.Fatal(err)
+	}
+	a.mu.Lock()
+	waiting, size := len(a.inbox.frames), cap(a.inbox.bytes)
+	a.mu.Unlock()
+	if waiting > maxErrors || size > 64<<10 {
+		t.Errorf("%d errors wait, in %d bytes; want at most %d", waiting, size, maxErrors)
+	}
+	close(block)
+	peer.hear(wire.Answer)
+	for len(h.failures()) < maxErrors {
+		runtime.Gosched()
+	}
+}
+
+func TestSendNow(t *testing.T) {
+	t.Parallel()
+	block := make(chan struct{})
+	defer close(block)
+	hb := &handlers{handle: func(ctx context.Context, _ *Link, _ *Incoming) error {
+		select {
+		case <-block:
+		case <-ctx.Done():
+		}
+		return nil
+	}}
+	a, b := pair(t, nil, hb, options{credit: 4 << 10, buffer: 8 << 10})
+	var err error
+	sent := 0
+	for ; err == nil && sent < 1000; sent++ {
+		err = a.SendNow(dataFrame(1, strings.Repeat("x", 100)))
+	}
+	wantDropped(t, "SendNow without room", err, bus.CodeSlowConsumer)
+	if sent < 60 {
+		t.Errorf("room for %d messages of 120 bytes in 8 KiB", sent)
+	}
+	wantDropped(t, "SendNow after the end", a.SendNow(dataFrame(1, "")), bus.CodeSlowConsumer)
+	wantDropped(t, "the slow consumer", b.wait(t), bus.CodeSlowConsumer)
+	wantDropped(t, "the sender", a.wait(t), bus.CodeSlowConsumer)
+}
+
+// Whoever waits for room is woken when there is some, when his time is over,
+// and when the link ends.
+func TestSendWaitsForRoom(t *testing.T) {
+	t.Parallel()
+	block := make(chan struct{})
+	hb := &handlers{handle: func(ctx context.Context, _ *Link, _ *Incoming) error {
+		select {
+		case <-block:
+		case <-ctx.Done():
+		}
+		return nil
+	}}
+	a, _ := pair(t, nil, hb, options{credit: 1 << 10, buffer: 2 << 10})
+	frame := dataFrame(1, strings.Repeat("x", 100))
+	fill := func() (err error) {
+		for range 100 {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+			err = a.Send(ctx, frame)
+			cancel()
+			if err != nil {
+				break
+			}
+		}
+		return err
+	}
+	wantCode(t, "Send without room", fill(), bus.CodeDeadlineExceeded)
+	results := make(chan error, 20)
+	for range 20 {
+		go func() { results <- a.Send(t.Context(), frame) }()
+	}
+	close(block)
+	for range 20 {
+		if err := receive(t, results, "a sender who waited"); err != nil {
+			t.Errorf("a sender who waited: %v", err)
+		}
+	}
+}
+
+func TestSendersWakeAtTheEnd(t *testing.T) {
+	t.Parallel()
+	hb := &handlers{handle: func(ctx context.Context, _ *Link, _ *Incoming) error { <-ctx.Done(); return nil }}
+	a, _ := pair(t, nil, hb, options{credit: 1 << 10, buffer: 2 << 10})
+	frame := dataFrame(1, strings.Repeat("x", 100))
+	for a.Queued()+len(frame) <= 2<<10 {
+		if err := a.Send(t.Context(), frame); err != nil {
+			t.Fatal(err)
+		}
+	}
+	results := make(chan error, 4)
+	go func() { results <- a.Send(context.Background(), frame) }()
+	go func() { results <- a.SendAcked(context.Background(), frame) }()
+	go func() { results <- a.Flush(context.Background()) }()
+	go func() { _, err := a.Request(context.Background(), frame); results <- err }()
+	a.Drop(bus.Errorf(bus.CodeAborted, "enough"))
+	for range 4 {
+		if err := receive(t, results, "one who waited"); !errors.Is(err, bus.ErrDropped) {
+			t.Errorf("one who waited: got %v, want ErrDropped", err)
+		}
+	}
+}
+
+// A withdrawn request gives back its room, though no credit comes and nothing
+// is ever acknowledged.
+func TestWithdrawGivesRoomBack(t *testing.T) {
+	t.Parallel()
+	pa, _ := Pipe(t, 1)
+	a := newEnd(pa, nil, options{buffer: 2 << 10, credit: 1 << 10}.orDefaults()) // Run has not begun: nothing is written
+	ctx, cancel := context.WithCancel(t.Context())
+	results := make(chan error, 15)
+	frame := requestFrame(1, strings.Repeat("x", 100))
+	for range cap(results) {
+		go func() {
+			_, err := a.Request(ctx, frame)
+			results <- err
+		}()
+	}
+	for a.Queued() < len(frame)*cap(results) {
+		runtime.Gosched()
+	}
+	sent, flushed := make(chan error, 1), make(chan error, 1)
+	go func() { sent <- a.Send(t.Context(), dataFrame(1, strings.Repeat("y", 1000))) }()
+	cancel()
+	for range cap(results) {
+		wantCode(t, "a canceled request", receive(t, results, "a request"), bus.CodeCanceled)
+	}
+	if err := receive(t, sent, "who waited for room"); err != nil {
+		t.Errorf("who waited for room: %v", err)
+	}
+	go func() { flushed <- a.Flush(t.Context()) }()
+	a.Drop(bus.Errorf(bus.CodeAborted, "over"))
+	wantDropped(t, "Flush", receive(t, flushed, "Flush"), bus.CodeAborted)
+}
+
+func TestFlushWithNothingButWithdrawn(t *testing.T) {
+	t.Parallel()
+	pa, _ := Pipe(t, 1)
+	a := newEnd(pa, nil, options{}.orDefaults())
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { _, err := a.Request(ctx, requestFrame(1, "")); done <- err }()
+	for a.Queued() == 0 {
+		runtime.Gosched()
+	}
+	flushed := make(chan error, 1)
+	go func() { flushed <- a.Flush(t.Context()) }()
+	cancel()
+	receive(t, done, "the request")
+	if err := receive(t, flushed, "Flush"); err != nil {
+		t.Errorf("Flush: %v", err)
+	}
+}
+
+// What a handler is given stays good until it returns, though the reader goes
+// on and its bytes are used again.
+func TestBodiesStayGood(t *testing.T) {
+	t.Parallel()
+	got := make(chan string, 100)
+	hb := &handlers{handle: func(_ context.Context, _ *Link, in *Incoming) error {
+		before := string(in.Body)
+		for range 100 {
+			runtime.Gosched()
+		}
+		if string(in.Body) != before {
+			return errors.New("the body changed")
+		}
+		m, err := unpackNote(in.Body)
+		got <- m.Text
+		return err
+	}}
+	a, _ := pair(t, nil, hb, options{})
+	var want []string
+	for i := range 100 {
+		text := strings.Repeat(string(rune('a'+i%26)), i)
+		want = append(want, text)
+		if err := a.Send(t.Context(), dataFrame(1, text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all []string
+	for range want {
+		all = append(all, receive(t, got, "a message"))
+	}
+	if !slices.Equal(all, want) {
+		t.Errorf("got %q, want %q", all, want)
+	}
+}

@@ -1,0 +1,118 @@
+package msgbus_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"busd/bus"
+	"busd/bustest"
+	"busd/msgbus"
+	"busd/msgclient"
+)
+
+// SendAcked returns when the peer has read, checked and queued: not later, in
+// either direction.
+func TestSendAckedBothWays(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		svc := newRoom(func(context.Context, *msgbus.Conn, Job) error { <-release; return nil })
+		srv := bustest.NewServer(t, msgbus.Config{}, svc)
+		c := srv.Client(msgclient.Config{})
+		msgclient.On(c, func(context.Context, *msgclient.Client, Note) error { <-release; return nil })
+		bustest.Run(t, c)
+		conn := onlyConn(t, svc)
+		begin := time.Now()
+		var all sync.WaitGroup
+		for range 20 { // each waits for its own ack
+			all.Go(func() {
+				if err := c.SendAcked(t.Context(), Job{}); err != nil {
+					t.Error(err)
+				}
+			})
+			all.Go(func() {
+				if err := conn.SendAcked(t.Context(), Note{}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("took %s, want no time", took)
+		}
+		close(release)
+	})
+}
+
+// A peer that reads nothing lets SendAcked wait as long as its context says, and
+// the connection stays.
+func TestSendAckedTimesOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		svc := newRoom(nil)
+		srv := bustest.NewServer(t, msgbus.Config{}, svc)
+		dial, taps := tapped(srv.DialContext)
+		c := srv.Connect(msgclient.Config{DialContext: dial})
+		line := next(t, taps, "the line")
+		line.turn(true)
+		conn := onlyConn(t, svc)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		begin := time.Now()
+		wantCode(t, "SendAcked", conn.SendAcked(ctx, Note{}), bus.CodeDeadlineExceeded)
+		if took := time.Since(begin); took != 3*time.Second {
+			t.Errorf("took %s, want 3s", took)
+		}
+		line.turn(false)
+		ping(t, c, 1)
+	})
+}
+
+// Without a deadline a client waits 30 s for an ack or an answer.
+func TestDefaultTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		svc := newRoom(func(ctx context.Context, _ *msgbus.Conn, _ Job) error {
+			<-ctx.Done()
+			time.Sleep(time.Second)
+			return nil
+		})
+		srv := bustest.NewServer(t, msgbus.Config{}, svc)
+		c := srv.Connect(msgclient.Config{})
+		begin := time.Now()
+		wantCode(t, "the request", c.SendHandled(t.Context(), Job{}), bus.CodeDeadlineExceeded)
+		if took := time.Since(begin); took != msgclient.DefaultTimeout {
+			t.Errorf("took %s, want %s", took, msgclient.DefaultTimeout)
+		}
+		ping(t, c, 1)
+	})
+}
+
+func TestAckWhenThePeerDies(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		svc := newRoom(nil)
+		srv := bustest.NewServer(t, msgbus.Config{}, svc)
+		dial, taps := tapped(srv.DialContext)
+		c := srv.Client(msgclient.Config{DialContext: dial})
+		if err := c.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		next(t, taps, "the line").swallow()
+		conn := onlyConn(t, svc)
+		const waiters = 10
+		ends := make(chan error, 2*waiters)
+		for range waiters {
+			go func() { ends <- conn.SendAcked(t.Context(), Note{}) }()
+			go func() { ends <- c.SendAcked(t.Context(), Job{}) }()
+		}
+		synctest.Wait()
+		srv.Cut()
+		for range 2 * waiters {
+			wantCode(t, "SendAcked", next(t, ends, "the end of SendAcked"), bus.CodeSessionLost)
+		}
+	})
+}

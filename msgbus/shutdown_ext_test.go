@@ -1,0 +1,153 @@
+package msgbus_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"busd/bus"
+	"busd/bustest"
+	"busd/msgbus"
+	"busd/msgclient"
+)
+
+// A graceful stop lets handlers finish what has arrived, takes nothing new, and
+// refuses who comes.
+func TestShutdown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		handled := make(chan int64, 9)
+		svc := newRoom(func(ctx context.Context, c *msgbus.Conn, m Job) error {
+			select {
+			case <-time.After(4 * time.Second):
+			case <-ctx.Done():
+				t.Errorf("job %d: the handler's context ended: %v", m.ID, context.Cause(ctx))
+			}
+			handled <- m.ID
+			return c.Reply(ctx, Note{ID: m.ID})
+		})
+		drops := 0
+		svc.OnDrop = func(context.Context, *msgbus.Conn, error) { drops++ }
+		srv := bustest.NewServer(t, msgbus.Config{}, svc)
+		dropped := make(chan error, 2)
+		onDrop := func(_ context.Context, _ *msgclient.Client, why error) { dropped <- why }
+		busy, idle := srv.Client(msgclient.Config{OnDrop: onDrop}), srv.Client(msgclient.Config{OnDrop: onDrop})
+		for _, c := range []*msgclient.Client{busy, idle} {
+			if err := c.Connect(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := busy.Send(t.Context(), Job{ID: 1}); err != nil {
+			t.Fatal(err)
+		}
+		answered, late := make(chan error, 1), make(chan error, 1)
+		go func() {
+			note, err := msgclient.Request[Note](t.Context(), busy, Job{ID: 2})
+			if note.ID != 2 {
+				t.Errorf("got %v", note)
+			}
+			answered <- err
+		}()
+		synctest.Wait()
+		begin := time.Now()
+		stopped := make(chan error, 1)
+		go func() { stopped <- srv.Shutdown(t.Context()) }()
+		synctest.Wait()
+
+		e := wantCode(t, "OnDrop of the idle one", next(t, dropped, "OnDrop of the idle one"), bus.CodeGoingAway)
+		if !e.Remote || e.Retry.When != bus.RetryAfter || e.Retry.Spread < time.Second {
+			t.Errorf("got remote %t, retry %+v; want it told, after, with a spread", e.Remote, e.Retry)
+		}
+		e = wantCode(t, "Connect meanwhile", srv.Client(msgclient.Config{}).Connect(t.Context()), bus.CodeResourceExhausted)
+		if e.Retry.After == 0 {
+			t.Error("503 without Retry-After")
+		}
+		go func() { late <- busy.SendHandled(t.Context(), Job{ID: 3}) }() // too late to be taken
+		if err := next(t, answered, "the answer"); err != nil {
+			t.Errorf("the request that had arrived: %v", err)
+		}
+		wantCode(t, "the request that came later", next(t, late, "the end of it"), bus.CodeSessionLost)
+		wantCode(t, "OnDrop of the busy one", next(t, dropped, "OnDrop of the busy one"), bus.CodeGoingAway)
+		if err := next(t, stopped, "the end of Shutdown"); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		if took := time.Since(begin); took < 8*time.Second || took > 12*time.Second {
+			t.Errorf("Shutdown took %s, want what two handlers of 4 s take", took)
+		}
+		if len(handled) != 2 || drops != 2 {
+			t.Errorf("got %d jobs handled, %d drops; want 2 and 2", len(handled), drops)
+		}
+		if err := srv.Shutdown(t.Context()); err != nil {
+			t.Errorf("a second Shutdown: %v", err)
+		}
+	})
+}
+
+// Handlers that hang: Shutdown ends with its context and says how many.
+func TestShutdownWithHungHandlers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		ended := make(chan error, 1)
+		svc := newRoom(func(ctx context.Context, _ *msgbus.Conn, m Job) error {
+			if m.Do == "listen" {
+				<-ctx.Done()
+				ended <- context.Cause(ctx)
+				return ctx.Err()
+			}
+			<-release
+			return nil
+		})
+		srv := bustest.NewServer(t, msgbus.Config{}, svc)
+		for _, do := range []string{"listen", "hang", ""} {
+			c := srv.Client(msgclient.Config{})
+			if err := c.Connect(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if do == "" {
+				continue
+			}
+			if err := c.Send(t.Context(), Job{Do: do}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		begin := time.Now()
+		e := wantCode(t, "Shutdown", srv.Shutdown(ctx), bus.CodeDeadlineExceeded)
+		if e.Reason != "2 connections had not finished" || time.Since(begin) != 30*time.Second {
+			t.Errorf("got %v after %s, want 2 connections after 30s", e, time.Since(begin))
+		}
+		wantCode(t, "the end of the handler's context", next(t, ended, "the end of the handler's context"), bus.CodeGoingAway)
+		close(release)
+	})
+}
+
+// A client that is being greeted when the server stops is not forgotten.
+func TestShutdownWaitsForGreetings(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		svc := newRoom(nil)
+		var s story
+		svc.OnConnect = func(context.Context, *msgbus.Conn) error { time.Sleep(5 * time.Second); return nil }
+		svc.OnDrop = func(_ context.Context, _ *msgbus.Conn, why error) { s.tell("dropped " + bus.CodeOf(why).String()) }
+		srv := bustest.NewServer(t, msgbus.Config{}, svc)
+		dropped := make(chan error, 1)
+		c := srv.Client(msgclient.Config{OnDrop: func(_ context.Context, _ *msgclient.Client, why error) { dropped <- why }})
+		connected := make(chan error, 1)
+		go func() { connected <- c.Connect(t.Context()) }()
+		synctest.Wait()
+		if err := srv.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.soFar(); len(got) != 1 || got[0] != "dropped going_away" {
+			t.Errorf("when Shutdown returned: got %v, want one drop", got)
+		}
+		if err := next(t, connected, "the outcome of Connect"); err != nil {
+			t.Errorf("Connect: %v", err)
+		}
+		wantCode(t, "OnDrop", next(t, dropped, "OnDrop"), bus.CodeGoingAway)
+	})
+}

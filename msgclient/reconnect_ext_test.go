@@ -1,0 +1,456 @@
+package msgclient_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"busd/bus"
+	"busd/bustest"
+	"busd/msgbus"
+	"busd/msgclient"
+)
+
+// attempts counts dials, and may refuse them.
+type attempts struct {
+	dial func(context.Context, string, string) (net.Conn, error)
+
+	mu sync.Mutex
+	// Guarded by mu.
+	times  []time.Time
+	where  []string
+	refuse bool
+}
+
+func (a *attempts) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	a.mu.Lock()
+	a.times = append(a.times, time.Now())
+	a.where = append(a.where, address)
+	refuse := a.refuse
+	a.mu.Unlock()
+	if refuse {
+		return nil, errors.New("nobody listens")
+	}
+	return a.dial(ctx, network, address)
+}
+
+func (a *attempts) set(refuse bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.refuse = refuse
+}
+
+func (a *attempts) so() (times []time.Time, where []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.times), slices.Clone(a.where)
+}
+
+// Pauses are random below a bound that doubles from 0.5 s to 30 s.
+func TestBackoff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := bustest.NewServer(t, msgbus.Config{}, newRoom(nil))
+		line := &attempts{dial: srv.DialContext, refuse: true}
+		c := srv.Client(msgclient.Config{DialContext: line.DialContext})
+		go func() { _ = c.Run(t.Context()) }() // ends with the test
+		time.Sleep(time.Hour)
+		times, _ := line.so()
+		bound, longest, short := msgclient.DefaultMinWait, time.Duration(0), 0
+		for i := range times[1:] {
+			pause := times[i+1].Sub(times[i])
+			if pause > bound {
+				t.Errorf("pause %d was %s, want at most %s", i+1, pause, bound)
+			}
+			if pause < bound/2 {
+				short++
+			}
+			longest = max(longest, pause)
+			bound = min(2*bound, msgclient.DefaultMaxWait)
+		}
+		// An hour has about 240 pauses of 15 s on average: full jitter.
+		if n := len(times); n < 180 || n > 330 || short < n/4 || short > 3*n/4 || longest < 25*time.Second {
+			t.Errorf("got %d attempts in an hour, %d of them in the first half of their bound, the longest pause %s", n, short, longest)
+		}
+
+		line.set(false)
+		time.Sleep(msgclient.DefaultMaxWait)
+		ping(t, c, 1)
+		times, _ = line.so()
+		srv.Cut() // a welcome has reset the bound
+		synctest.Wait()
+		ping(t, c, 2)
+		after, _ := line.so()
+		if len(after) != len(times)+1 {
+			t.Errorf("got %d attempts after the cut, want 1", len(after)-len(times))
+		}
+		if c.Connects() != 2 {
+			t.Errorf("got %d connections, want 2", c.Connects())
+		}
+	})
+}
+
+// The pause after a loss is short again once a welcome has come.
+func TestBackoffIsResetByAWelcome(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := bustest.NewServer(t, msgbus.Config{}, newRoom(nil))
+		c := srv.Connect(msgclient.Config{})
+		for i := range int64(20) {
+			srv.Cut()
+			synctest.Wait()
+			begin := time.Now()
+			ping(t, c, i)
+			if took := time.Since(begin); took > msgclient.DefaultMinWait {
+				t.Errorf("reconnect %d took %s, want at most %s", i, took, msgclient.DefaultMinWait)
+			}
+		}
+	})
+}
+
+// What the service says of when to come back goes before the back-off.
+func TestRetryHints(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		retry       bus.Retry
+		least, most time.Duration
+	}{
+		"after":            {bus.Retry{After: time.Minute}, time.Minute, time.Minute + msgclient.DefaultMinWait},
+		"after and spread": {bus.Retry{After: time.Minute, Spread: time.Hour}, time.Minute, 61 * time.Minute},
+		"spread alone":     {bus.Retry{Spread: time.Hour}, 0, time.Hour},
+		"now":              {bus.Retry{When: bus.RetryNow}, 0, 0},
+		"nothing":          {bus.Retry{}, 0, msgclient.DefaultMinWait},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const refusals = 8
+				var all sync.WaitGroup
+				var mu sync.Mutex
+				var waits []time.Duration
+				svc := newRoom(nil)
+				refused := map[bus.Identity]time.Time{}
+				svc.OnConnect = func(_ context.Context, c *msgbus.Conn) error {
+					mu.Lock()
+					defer mu.Unlock()
+					if at, ok := refused[c.Identity()]; ok {
+						waits = append(waits, time.Since(at))
+						all.Done()
+						return nil
+					}
+					refused[c.Identity()] = time.Now()
+					return bus.Errorf(bus.CodeUnavailable, "later").WithRetry(tt.retry)
+				}
+				srv := bustest.NewServer(t, msgbus.Config{}, svc)
+				conf := bustest.ClientTLS(t, "agent")
+				all.Add(refusals)
+				for range refusals {
+					c := srv.Client(msgclient.Config{TLS: conf})
+					go func() { _ = c.Run(t.Context()) }() // ends with the test
+				}
+				all.Wait()
+				for _, wait := range waits {
+					if wait < tt.least || wait > tt.most {
+						t.Errorf("came back after %s, want %s to %s", wait, tt.least, tt.most)
+					}
+				}
+				slices.Sort(waits)
+				if tt.retry.Spread > 0 && waits[refusals-1]-waits[0] < tt.retry.Spread/8 {
+					t.Errorf("all came back together: %v", waits)
+				}
+			})
+		})
+	}
+}
+
+// A service that says "now" every time is not taken at its word: no hot loop.
+func TestNowInARow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		svc := newRoom(nil)
+		tries := 0
+		svc.OnConnect = func(context.Context, *msgbus.Conn) error {
+			tries++
+			return bus.Errorf(bus.CodeUnavailable, "again").WithRetry(bus.Retry{When: bus.RetryNow})
+		}
+		srv := bustest.NewServer(t, msgbus.Config{}, svc)
+		c := srv.Client(msgclient.Config{})
+		go func() { _ = c.Run(t.Context()) }() // ends with the test
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if tries < 10 || tries > 200 {
+			t.Errorf("got %d attempts in ten minutes, want about two for each pause", tries)
+		}
+	})
+}
+
+// What is final ends Run, and nothing else does.
+func TestWhatIsFinal(t *testing.T) {
+	t.Parallel()
+	never := bus.Retry{When: bus.RetryNever}
+	for name, tt := range map[string]struct {
+		refuse *bus.Error
+		drop   bus.Code
+		retry  bool // RetrySuperseded
+		final  bool
+	}{
+		"a refusal that says never":    {refuse: bus.Errorf(bus.CodePermissionDenied, "no").WithRetry(never), final: true},
+		"a refusal":                    {refuse: bus.Errorf(bus.CodePermissionDenied, "no")},
+		"unauthenticated":              {refuse: bus.Errorf(bus.CodeUnauthenticated, "no")},
+		"superseded":                   {drop: bus.CodeSuperseded, final: true},
+		"superseded, told otherwise":   {drop: bus.CodeSuperseded, retry: true},
+		"the certificate was revoked":  {drop: bus.CodeCertificateRevoked, final: true},
+		"the certificate has expired":  {drop: bus.CodeCertificateExpired},
+		"a protocol error":             {drop: bus.CodeProtocolError},
+		"going away":                   {drop: bus.CodeGoingAway},
+		"a slow consumer":              {drop: bus.CodeSlowConsumer},
+		"a code of a later version":    {drop: 99},
+		"revoked, RetrySuperseded set": {drop: bus.CodeCertificateRevoked, retry: true, final: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				svc := newRoom(func(_ context.Context, c *msgbus.Conn, _ Job) error {
+					c.Drop(tt.drop, "go")
+					return nil
+				})
+				tries := 0
+				svc.OnConnect = func(context.Context, *msgbus.Conn) error {
+					if tries++; tries == 1 && tt.refuse != nil {
+						return tt.refuse
+					}
+					return nil
+				}
+				srv := bustest.NewServer(t, msgbus.Config{}, svc)
+				c := srv.Client(msgclient.Config{RetrySuperseded: tt.retry})
+				ended := make(chan error, 1)
+				go func() { ended <- c.Run(t.Context()) }()
+				want := tt.drop
+				if tt.refuse != nil {
+					want = tt.refuse.Code
+				} else if err := c.SendAcked(t.Context(), Job{}); err != nil && bus.CodeOf(err) != bus.CodeSessionLost {
+					t.Fatal(err)
+				}
+				if !tt.final {
+					time.Sleep(time.Minute)
+					ping(t, c, 1)
+					none(t, ended, "the end of Run")
+					return
+				}
+				e := wantCode(t, "Run", next(t, ended, "the end of Run"), want)
+				if !e.Remote {
+					t.Errorf("got %v from this side", e)
+				}
+				wantCode(t, "Send afterwards", c.Send(t.Context(), Ping{}), want)
+				wantCode(t, "Connect afterwards", c.Connect(t.Context()), want)
+			})
+		})
+	}
+}
+
+func TestGiveUpAfter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := bustest.NewServer(t, msgbus.Config{}, newRoom(nil))
+		line := &attempts{dial: srv.DialContext}
+		c := srv.Client(msgclient.Config{DialContext: line.DialContext, GiveUpAfter: 10 * time.Minute})
+		ended := make(chan error, 1)
+		go func() { ended <- c.Run(t.Context()) }()
+		ping(t, c, 1)
+		time.Sleep(time.Hour) // it is connected: nothing to give up
+		line.set(true)
+		srv.Cut()
+		time.Sleep(9 * time.Minute)
+		line.set(false) // back in time
+		ping(t, c, 2)
+		line.set(true)
+		srv.Cut()
+		begin := time.Now()
+		time.Sleep(10*time.Minute - time.Second)
+		none(t, ended, "the end of Run before its time")
+		wantCode(t, "Run", next(t, ended, "the end of Run"), bus.CodeDeadlineExceeded)
+		if took := time.Since(begin); took != 10*time.Minute {
+			t.Errorf("gave up after %s, want 10m", took)
+		}
+	})
+}
+
+// Of several addresses one is dead: Connect goes on to the next, and the dead
+// one is last from then on.
+func TestSeveralURLs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := bustest.NewServer(t, msgbus.Config{}, newRoom(nil))
+		first := map[string]int{}
+		for range 30 {
+			line := &attempts{dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+				if address == "dead.test:8443" {
+					return nil, errors.New("nobody listens")
+				}
+				return srv.DialContext(ctx, network, address)
+			}}
+			c := srv.Client(msgclient.Config{
+				URL: "wss://dead.test/Test/Room", URLs: []string{"wss://one.test/Test/Room", "wss://two.test/Test/Room"},
+				DialContext: line.DialContext,
+			})
+			if err := c.Connect(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			_, where := line.so()
+			first[where[0]]++
+			if last := where[len(where)-1]; last == "dead.test:8443" || len(where) > 2 {
+				t.Fatalf("dialed %v", where)
+			}
+			if where[0] != "dead.test:8443" {
+				continue
+			}
+			bustestRun(t, c)
+			srv.Cut()
+			synctest.Wait()
+			ping(t, c, 1)
+			if _, where = line.so(); where[2] == "dead.test:8443" {
+				t.Errorf("dialed %v: the address that failed is tried before others", where)
+			}
+		}
+		if len(first) != 3 {
+			t.Errorf("the first address was %v, want each now and then", first)
+		}
+	})
+}
+
+// bustestRun keeps a client connected that is connected already.
+func bustestRun(t *testing.T, c *msgclient.Client) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = c.Run(ctx) }() // what it returns is not the matter
+	t.Cleanup(func() { cancel(); <-done })
+}
+
+// All are dead: Connect says why the last failed.
+func TestAllURLsAreDead(t *testing.T) {
+	t.Parallel()
+	line := &attempts{refuse: true}
+	c, err := msgclient.New(msgclient.Config{
+		URLs: []string{"wss://one.test/Test/Room", "wss://two.test/Test/Room"},
+		TLS:  bustest.ClientTLS(t, "agent"), DialContext: line.DialContext,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, "Connect", c.Connect(t.Context()), bus.CodeUnavailable)
+	if _, where := line.so(); len(where) != 2 || where[0] == where[1] {
+		t.Errorf("dialed %v, want both", where)
+	}
+}
+
+// Certificates are read anew for each attempt: what was renewed, or only put
+// right, is used from the next one on.
+func TestCertificateFilesAreReadAnew(t *testing.T) {
+	t.Parallel()
+	svc := newRoom(nil)
+	peers := make(chan string, 10)
+	svc.OnConnect = func(_ context.Context, c *msgbus.Conn) error { peers <- c.Peer().Name; return nil }
+	srv := bustest.NewServer(t, msgbus.Config{}, svc)
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	write := func(name, kind string, der []byte) {
+		t.Helper()
+		if err := os.WriteFile(file(name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	install := func(peer string) {
+		t.Helper()
+		cert := bustest.ClientTLS(t, peer).Certificates[0]
+		key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write("client.crt", "CERTIFICATE", cert.Certificate[0])
+		write("client.key", "PRIVATE KEY", key)
+	}
+	c := srv.Client(msgclient.Config{
+		CertFile: file("client.crt"), KeyFile: file("client.key"), CAFiles: []string{file("ca.crt")},
+		MinWait: time.Millisecond, MaxWait: 10 * time.Millisecond,
+	})
+	e := wantCode(t, "Connect without files", c.Connect(t.Context()), bus.CodeFailedPrecondition)
+	if e.Remote {
+		t.Errorf("got %v from the service", e)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(t.Context()) }() // goes on trying
+	install("alice")
+	write("ca.crt", "CERTIFICATE", authority(t, srv).Raw)
+	if got := next(t, peers, "the first connection"); got != "dns:alice" {
+		t.Errorf("got peer %s, want dns:alice", got)
+	}
+	ping(t, c, 1)
+	install("bob")
+	ping(t, c, 2) // a connection keeps what it began with
+	srv.Cut()
+	if got := next(t, peers, "the second connection"); got != "dns:bob" {
+		t.Errorf("got peer %s, want dns:bob", got)
+	}
+	ping(t, c, 3)
+	if want := bus.Identity("dns:bob/"); c.Identity()[:len(want)] != want {
+		t.Errorf("got identity %s", c.Identity())
+	}
+	none(t, ended, "the end of Run")
+	if err := c.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	next(t, ended, "the end of Run")
+}
+
+// authority finds the test CA at the end of the server's chain.
+func authority(t *testing.T, srv *bustest.Server) *x509.Certificate {
+	t.Helper()
+	raw, err := srv.DialContext(t.Context(), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := tls.Client(raw, bustest.ClientTLS(t, "looking"))
+	defer conn.Close()
+	if err := conn.HandshakeContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	chain := conn.ConnectionState().VerifiedChains[0]
+	return chain[len(chain)-1]
+}
+
+// A message sent while there is no connection waits for one.
+func TestSendWaitsForAConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var got []int64
+		svc := newRoom(func(_ context.Context, _ *msgbus.Conn, m Job) error { got = append(got, m.ID); return nil })
+		srv := bustest.NewServer(t, msgbus.Config{}, svc)
+		line := &attempts{dial: srv.DialContext, refuse: true}
+		c := srv.Client(msgclient.Config{DialContext: line.DialContext})
+		go func() { _ = c.Run(t.Context()) }() // ends with the test
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		wantCode(t, "Send without a connection", c.Send(ctx, Job{ID: 1}), bus.CodeDeadlineExceeded)
+		sent := make(chan error, 1)
+		go func() { sent <- c.SendAcked(t.Context(), Job{ID: 2}) }()
+		time.Sleep(10 * time.Second)
+		none(t, sent, "the outcome of SendAcked without a connection")
+		line.set(false)
+		if err := next(t, sent, "the outcome of SendAcked"); err != nil {
+			t.Error(err)
+		}
+		ping(t, c, 1)
+		if fmt.Sprint(got) != "[2]" {
+			t.Errorf("the service got %v, want [2]", got)
+		}
+	})
+}

@@ -34,16 +34,6 @@ type connection struct {
 	why      error         // good once gone is closed
 }
 
-// isOver tells whether the last handler has returned.
-func (conn *connection) isOver() bool {
-	select {
-	case <-conn.over:
-		return true
-	default:
-		return false
-	}
-}
-
 // attempt tries the next URL; it puts one that fails to the end. It ends with
 // ctx, and when the client is closed.
 func (c *Client) attempt(ctx context.Context) error {

@@ -80,17 +80,14 @@ func (c *Client) Connect(ctx context.Context) error {
 	case <-ctx.Done():
 		return bus.Wrap(bus.CodeOf(ctx.Err()), context.Cause(ctx), "another attempt to connect is under way")
 	}
-	c.mu.Lock()
-	if c.current != nil && c.current.isOver() {
-		c.current = nil
+	if err := c.vacate(ctx); err != nil {
+		return err
 	}
-	current, ended, attempts := c.current, c.ended, len(c.urls)
+	c.mu.Lock()
+	ended, attempts := c.ended, len(c.urls)
 	c.mu.Unlock()
 	if ended != nil {
 		return ended
-	}
-	if current != nil {
-		return bus.Errorf(bus.CodeAlreadyExists, "the client is connected already")
 	}
 	var err error
 	for range attempts {
@@ -99,6 +96,33 @@ func (c *Client) Connect(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+// vacate makes room for the next connection: the last one's handlers must have
+// returned, so that those of two never run together.
+func (c *Client) vacate(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := c.current
+	if last == nil || c.ended != nil {
+		return nil
+	}
+	if last.link.Cause() == nil {
+		return bus.Errorf(bus.CodeAlreadyExists, "the client is connected already")
+	}
+	c.mu.Unlock()
+	select {
+	case <-last.over:
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	if ctx.Err() != nil {
+		return bus.Wrap(bus.CodeOf(ctx.Err()), context.Cause(ctx), "handlers of the last connection still run")
+	}
+	if c.current == last {
+		c.current = nil
+	}
+	return nil
 }
 
 // Run keeps the client connected, and returns why it no longer is: the
@@ -178,7 +202,8 @@ func (c *Client) changedLocked() {
 	c.changed = make(chan struct{})
 }
 
-// connection waits for a connection until ctx ends.
+// connection waits for a connection until ctx ends. A handler whose connection
+// has ended does not wait: the next one comes after it has returned.
 func (c *Client) connection(ctx context.Context) (*connection, error) {
 	for {
 		c.mu.Lock()
@@ -189,6 +214,9 @@ func (c *Client) connection(ctx context.Context) (*connection, error) {
 		}
 		if current != nil && current.link.Cause() == nil {
 			return current, nil
+		}
+		if h, ok := ctx.Value(incomingKey{}).(*handling); ok && h.conn.link.Cause() != nil {
+			return nil, h.conn.link.Cause()
 		}
 		select {
 		case <-changed:

@@ -13,7 +13,10 @@ import (
 // Send sends a message. It waits for a connection, then for room, until ctx
 // ends, and returns once the message is checked, encoded and queued, not once
 // it is delivered. A message that breaks the service's contract is an error
-// with [bus.CodeInvalidMessage], and nothing is sent.
+// with [bus.CodeInvalidMessage], and nothing is sent. With the context of a
+// handler whose connection has ended it does not wait for the next one, which
+// comes after the handler has returned: the error says why the connection
+// ended.
 func (c *Client) Send(ctx context.Context, m schema.Message) error {
 	return c.send(ctx, m, wire.DataOptions{}, (*link.Link).Send)
 }

@@ -34,9 +34,6 @@ func Code(err error) zap.Field { return zap.Stringer("code", bus.CodeOf(err)) }
 // Reason is err's text.
 func Reason(err error) zap.Field { return zap.NamedError("reason", err) }
 
-// URL is an address that was dialed.
-func URL(url string) zap.Field { return zap.String("url", url) }
-
 // Attempt counts from 1.
 func Attempt(n int) zap.Field { return zap.Int("attempt", n) }
 
@@ -46,18 +43,11 @@ func Duration(d time.Duration) zap.Field { return zap.Duration("duration", d) }
 // Wait is how long until something happens.
 func Wait(d time.Duration) zap.Field { return zap.Duration("wait", d) }
 
-// In and Out count messages from and to the peer.
-func In(n uint64) zap.Field  { return zap.Uint64("in", n) }
+// In counts messages from the peer.
+func In(n uint64) zap.Field { return zap.Uint64("in", n) }
+
+// Out counts messages to the peer.
 func Out(n uint64) zap.Field { return zap.Uint64("out", n) }
 
 // Stack is where a handler panicked.
 func Stack(stack []byte) zap.Field { return zap.ByteString("stack", stack) }
-
-// Conns counts connections.
-func Conns(n int) zap.Field { return zap.Int("conns", n) }
-
-// File is a path.
-func File(path string) zap.Field { return zap.String("file", path) }
-
-// Listener is a network address that is listened on.
-func Listener(address string) zap.Field { return zap.String("listener", address) }

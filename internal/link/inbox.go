@@ -1,8 +1,7 @@
 package link
 
 import (
-	"cmp"
-	"slices"
+	"sort"
 	"time"
 
 	"busd/bus"
@@ -110,8 +109,9 @@ func (q *inbox) release() {
 // cancel marks a request that still waits, here or with the deliverer.
 func (q *inbox) cancel(n uint64) {
 	for _, frames := range [][]Incoming{q.taken, q.frames} {
-		i, found := slices.BinarySearchFunc(frames, n, func(in Incoming, n uint64) int { return cmp.Compare(in.N, n) })
-		if found {
+		// By their numbers, which rise; the rest of a taken one is the deliverer's.
+		i := sort.Search(len(frames), func(i int) bool { return frames[i].N >= n })
+		if i < len(frames) && frames[i].N == n {
 			frames[i].canceled = true
 		}
 	}

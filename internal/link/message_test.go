@@ -427,7 +427,6 @@ func TestErrorFlood(t *testing.T) {
 func TestSendNow(t *testing.T) {
 	t.Parallel()
 	block := make(chan struct{})
-	defer close(block)
 	hb := &handlers{handle: func(ctx context.Context, _ *Link, _ *Incoming) error {
 		select {
 		case <-block:
@@ -446,6 +445,7 @@ func TestSendNow(t *testing.T) {
 		t.Errorf("room for %d messages of 120 bytes in 8 KiB", sent)
 	}
 	wantDropped(t, "SendNow after the end", a.SendNow(dataFrame(1, "")), bus.CodeSlowConsumer)
+	close(block)
 	wantDropped(t, "the slow consumer", b.wait(t), bus.CodeSlowConsumer)
 	wantDropped(t, "the sender", a.wait(t), bus.CodeSlowConsumer)
 }
@@ -490,7 +490,9 @@ func TestSendWaitsForRoom(t *testing.T) {
 
 func TestSendersWakeAtTheEnd(t *testing.T) {
 	t.Parallel()
-	hb := &handlers{handle: func(ctx context.Context, _ *Link, _ *Incoming) error { <-ctx.Done(); return nil }}
+	block := make(chan struct{})
+	defer close(block)
+	hb := &handlers{handle: func(context.Context, *Link, *Incoming) error { <-block; return nil }}
 	a, _ := pair(t, nil, hb, options{credit: 1 << 10, buffer: 2 << 10})
 	frame := dataFrame(1, strings.Repeat("x", 100))
 	for a.Queued()+len(frame) <= 2<<10 {

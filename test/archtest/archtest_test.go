@@ -27,6 +27,7 @@ const (
 	zap        = "go.uber.org/zap"
 	yaml       = "github.com/goccy/go-yaml"
 	cobra      = "github.com/spf13/cobra"
+	pflag      = "github.com/spf13/pflag" // cobra's flags
 	term       = "golang.org/x/term"
 	prometheus = "github.com/prometheus/client_golang"
 )
@@ -54,13 +55,14 @@ var table = map[string]room{
 	},
 	"bustest": {[]string{"bus", "msgbus", "msgclient", "internal/mtls"}, nil},
 
-	"daemon/internal/gate":   {nil, nil},
-	"daemon/internal/config": {nil, []string{yaml}},
-	"daemon/internal/admin":  {[]string{"bus", "msgbus", "daemon/internal/gate"}, []string{prometheus}},
-	"daemon/internal/demo":   {[]string{"bus", "msgbus", "msgclient", "internal/mtls", "daemon/internal/gate", "examples/pingpong"}, []string{zap}},
+	"daemon/internal/gate":    {nil, nil},
+	"daemon/internal/hostile": {nil, nil}, // tests only: here they can reach the gate
+	"daemon/internal/config":  {nil, []string{yaml}},
+	"daemon/internal/admin":   {[]string{"bus", "msgbus", "daemon/internal/gate"}, []string{prometheus}},
+	"daemon/internal/demo":    {[]string{"bus", "msgbus", "msgclient", "internal/mtls", "daemon/internal/gate", "examples/pingpong"}, []string{zap}},
 	"daemon/internal/cli": {
 		[]string{"bus", "schema", "schema/schemafile", "msgclient", "internal/mtls", "daemon/internal/config", "daemon/internal/demo"},
-		[]string{cobra, term, zap},
+		[]string{cobra, pflag, term, zap},
 	},
 	"daemon": {
 		[]string{

@@ -162,7 +162,7 @@ func (a *actor) introduce() {
 	synctest.Wait()
 	_ = conn.Close() // the line breaks
 	time.Sleep(time.Minute)
-	a.journal = journal{}
+	a.journal.reset()
 }
 
 // accept lets the client connect, and reads its request.

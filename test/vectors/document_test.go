@@ -2,6 +2,7 @@ package vectors_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -120,6 +121,7 @@ func TestStatuses(t *testing.T) {
 	listener := bustest.Listen(t)
 	go refuse(listener)
 	conf := bustest.ClientTLS(t, bustest.DefaultPeer)
+	conf.ClientSessionCache = tls.NewLRUClientSessionCache(1) // 400 full handshakes take seconds under the race detector
 	for status := 200; status < 600; status++ {
 		c, err := msgclient.New(msgclient.Config{
 			URL: fmt.Sprintf("wss://%s/S/S%d", bustest.Host, status), TLS: conf, DialContext: listener.DialContext,

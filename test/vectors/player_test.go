@@ -142,6 +142,16 @@ func (p *player) errorf(i int, format string, a ...any) {
 
 // say says a line, with those joined to it.
 func (p *player) say(i int) (last int) {
+	if octets, ok := strings.CutPrefix(p.c.steps[i].text, "octets "); ok {
+		b, err := hex.DecodeString(strings.ReplaceAll(octets, " ", ""))
+		if err == nil {
+			_, err = p.sock.Write(b)
+		}
+		if err != nil {
+			p.errorf(i, "%v", err)
+		}
+		return i
+	}
 	var batch []byte
 	for last = i; ; last++ {
 		op, payload, err := encode(p.c.steps[last].text)

@@ -147,6 +147,12 @@ func (j *journal) text() string {
 	return strings.Join(j.lines, "\n") + "\n"
 }
 
+func (j *journal) reset() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines = nil
+}
+
 // described says an error as the journals have it.
 func described(err error) string {
 	var e *bus.Error

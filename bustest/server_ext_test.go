@@ -56,11 +56,11 @@ func TestServerInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := bustest.NewServer(t, msgbus.Config{}, newGreeting())
 		c := srv.Connect(msgclient.Config{})
-		time.Sleep(365 * 24 * time.Hour)
+		time.Sleep(24 * time.Hour)
 		srv.Cut()
 		time.Sleep(time.Minute)
 		if got, err := msgclient.Request[hello](t.Context(), c, hello{Name: "x"}); err != nil || got.Name != "x of dns:agent" {
-			t.Errorf("after a year: got %v, %v", got, err)
+			t.Errorf("after a day: got %v, %v", got, err)
 		}
 		if c.Connects() != 2 {
 			t.Errorf("got %d connections, want 2", c.Connects())

@@ -1,6 +1,7 @@
 package msgbus
 
 import (
+	"context"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -12,12 +13,13 @@ import (
 type admission struct {
 	// Fixed at creation.
 	max, maxPerPeer int
+	open            context.Context // ends when the gate is closed
+	shut            context.CancelFunc
 
 	places sync.WaitGroup // one for each that entered and has not left
 
 	mu sync.Mutex
 	// Guarded by mu.
-	closed  bool
 	total   int
 	service map[*Service]int
 	peer    map[string]int
@@ -26,20 +28,24 @@ type admission struct {
 func (a *admission) init(cfg Config) {
 	a.max, a.maxPerPeer = cfg.MaxConns, cfg.MaxConnsPerPeer
 	a.service, a.peer = map[*Service]int{}, map[string]int{}
+	a.open, a.shut = context.WithCancel(context.Background())
 }
 
 // close refuses everybody from now on.
 func (a *admission) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.closed = true
+	a.shut()
 }
 
 // isClosed tells whether the server is shutting down.
-func (a *admission) isClosed() bool {
+func (a *admission) isClosed() bool { return a.open.Err() != nil }
+
+// inside counts who has a place.
+func (a *admission) inside() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.closed
+	return a.total
 }
 
 // enter takes a place, which leave gives back.
@@ -50,7 +56,7 @@ func (a *admission) enter(s *Service, peer string) *bus.Error {
 		return bus.Errorf(bus.CodeResourceExhausted, "%s has %d connections, as many as it may", what, n)
 	}
 	switch {
-	case a.closed:
+	case a.isClosed():
 		return bus.Errorf(bus.CodeUnavailable, "the server is shutting down")
 	case a.total >= a.max:
 		return full("the server", a.total)

@@ -77,7 +77,9 @@ func (g *greeting) refuse(err error) {
 func (g *greeting) readHello() (*wire.HelloFrame, error) {
 	limit := g.server.cfg.HelloTimeout
 	g.socket.Limit(maxHello, limit, time.Now().Add(limit))
+	stop := context.AfterFunc(g.server.gate.open, g.socket.Abort) // a server that stops waits for no hello
 	b, err := g.socket.Read()
+	stop()
 	if err != nil {
 		return nil, err
 	}

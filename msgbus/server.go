@@ -174,8 +174,8 @@ func NewServer(cfg Config, services ...*Service) (*Server, error) {
 func (s *Server) Services() []*Service { return append([]*Service(nil), s.list...) }
 
 // Shutdown stops gracefully: new connections get 503, running ones handle what
-// has arrived and are dropped with [bus.CodeGoingAway]; it returns once every
-// OnDrop has. When ctx ends first, what is left is dropped at once, handlers'
+// has arrived and are dropped with [bus.CodeGoingAway], those that have not said
+// hello are cut; it returns once every OnDrop has. When ctx ends first, what is left is dropped at once, handlers'
 // contexts end, and the error says how many connections that were; it does not
 // wait for handlers that ignore their context.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -198,11 +198,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	left := s.registry.all()
-	for _, c := range left {
+	left := s.gate.inside()
+	for _, c := range s.registry.all() {
 		c.link.Drop(bye)
 	}
-	return bus.Wrap(bus.CodeDeadlineExceeded, context.Cause(ctx), fmt.Sprintf("%d connections had not finished", len(left)))
+	return bus.Wrap(bus.CodeDeadlineExceeded, context.Cause(ctx), fmt.Sprintf("%d connections had not finished", left))
 }
 
 var _ http.Handler = (*Server)(nil)

@@ -102,31 +102,40 @@ func TestStress(t *testing.T) {
 func TestHandlersThatFillBothBuffers(t *testing.T) {
 	t.Parallel()
 	synctestWithoutParallel(t, func(t *testing.T) {
-		var stuck atomic.Int64
+		var stuck, late atomic.Int64
+		frame := func(id int64) []byte { return dataFrame(id, strings.Repeat("x", 200)) }
 		handle := func(ctx context.Context, l *Link, in *Incoming) error {
-			if in.Kind == wire.Request {
-				return nil
+			if m, err := unpackNote(in.Body); err != nil || m.ID == 0 {
+				return err
 			}
 			ctx, cancel := context.WithTimeout(ctx, time.Minute)
 			defer cancel()
-			if err := l.Send(ctx, dataFrame(0, strings.Repeat("x", 200))); err != nil {
+			if err := l.Send(ctx, frame(0)); err != nil {
 				wantCode(t, "a handler's Send", err, bus.CodeDeadlineExceeded)
 				stuck.Add(1)
 			}
 			return nil
 		}
 		a, b := pair(t, &handlers{handle: handle}, &handlers{handle: handle}, options{credit: 2 << 10, buffer: 4 << 10})
+		var senders sync.WaitGroup
+		begin := time.Now()
 		for _, e := range []*end{a, b} {
 			for range 10 {
-				if err := e.Send(t.Context(), dataFrame(1, strings.Repeat("x", 200))); err != nil {
-					t.Fatal(err)
-				}
+				senders.Go(func() {
+					for range 10 {
+						if err := e.Send(t.Context(), frame(1)); err != nil {
+							t.Errorf("Send: %v", err)
+						}
+					}
+					late.Store(int64(time.Since(begin)))
+				})
 			}
 		}
-		time.Sleep(5 * time.Minute)
+		senders.Wait()
 		if a.Cause() != nil || b.Cause() != nil {
 			t.Errorf("the connection ended: %v, %v", a.Cause(), b.Cause())
 		}
+		t.Logf("%d handlers ran out of time, the last sender was done after %s", stuck.Load(), time.Duration(late.Load()))
 	})
 }
 

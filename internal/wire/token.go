@@ -229,3 +229,21 @@ func passValue(b []byte, pos int) int {
 	}
 	return pos
 }
+
+// countValues counts the value at the start of b and all in it. The bytes must
+// have been scanned.
+func countValues(b []byte) (count int) {
+	pos := 0
+	for left := 1; left > 0; left-- {
+		count++
+		switch c, n, next := readHead(b, pos); c {
+		case classList:
+			left, pos = left+n, next
+		case classMap:
+			left, pos = left+2*n, next
+		default:
+			pos = next + n
+		}
+	}
+	return count
+}

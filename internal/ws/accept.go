@@ -31,6 +31,7 @@ func Accept(w http.ResponseWriter, r *http.Request, subprotocol string) (*Socket
 	h := &hijacker{ResponseWriter: w}
 	u := websocket.Upgrader{
 		ReadBufferSize:  readBuffer,
+		WriteBufferSize: writeBuffer,
 		WriteBufferPool: writeBuffers,
 		Subprotocols:    []string{subprotocol},
 		CheckOrigin:     func(*http.Request) bool { return true },

@@ -54,6 +54,7 @@ func (e *StatusError) Error() string {
 // redirect.
 func (d *Dialer) Dial(ctx context.Context, url, subprotocol string) (*Socket, error) {
 	var l *line
+	stop := func() bool { return true }
 	under := d.DialContext
 	if under == nil {
 		under = new(net.Dialer).DialContext
@@ -70,13 +71,24 @@ func (d *Dialer) Dial(ctx context.Context, url, subprotocol string) (*Socket, er
 				return nil, err
 			}
 			l = &line{Conn: conn}
+			stop = context.AfterFunc(ctx, func() { _ = raw.Close() }) // the library looks at the deadline only
 			return &head{line: l, left: maxResponse}, nil
 		},
+		NetDialContext: func(context.Context, string, string) (net.Conn, error) {
+			return nil, bus.Errorf(bus.CodeInvalidArgument, "want a URL that begins with wss://")
+		},
 		ReadBufferSize:  readBuffer,
+		WriteBufferSize: writeBuffer,
 		WriteBufferPool: writeBuffers,
 		Subprotocols:    []string{subprotocol},
 	}
 	conn, resp, err := open.DialContext(ctx, url, http.Header{"User-Agent": {d.UserAgent}})
+	if !stop() {
+		if err == nil {
+			_ = conn.Close() // it has been closed beneath
+		}
+		return nil, fmt.Errorf("WebSocket upgrade: %w", ctx.Err())
+	}
 	if err != nil {
 		if resp != nil {
 			return nil, refusal(resp)
@@ -104,7 +116,7 @@ func (h *head) Read(p []byte) (int, error) {
 	if h.left == 0 {
 		return 0, errors.New("the server's answer to the upgrade is larger than 64 KiB")
 	}
-	n, err := h.line.Read(p[:min(len(p), h.left)])
+	n, err := h.Conn.Read(p[:min(len(p), h.left)]) // within the time that the library has set
 	h.left -= n
 	return n, err
 }

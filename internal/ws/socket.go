@@ -4,7 +4,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
 
@@ -21,8 +23,11 @@ const (
 	closeWait = 2 * time.Second
 	// readBuffer is small because TLS holds whole records beneath it.
 	readBuffer = 512
-	// keptBuffer bounds what a socket keeps of a large message's buffer.
-	keptBuffer = 4 << 10
+	// writeBuffer holds what a link writes at once, so that it is one frame and
+	// one write; it is held only meanwhile.
+	writeBuffer = 20 << 10
+	// maxPooled bounds the read buffers that are kept for another message.
+	maxPooled = 64 << 10
 	// maxCloseReason is what fits into a close frame (RFC 6455, section 5.5).
 	maxCloseReason = 123
 )
@@ -33,8 +38,8 @@ type Socket struct {
 	line *line
 
 	// Owned by the reader.
-	limit   int // of a message, in bytes
-	buf     []byte
+	limit   int     // of a message, in bytes
+	buf     *[]byte // the last message's; nil while the next is waited for
 	control allowance
 	onPing  func(string)
 	onPong  func(string)
@@ -95,6 +100,7 @@ func (s *Socket) Limit(message int, silence time.Duration, until time.Time) {
 
 // Read implements [link.Socket].
 func (s *Socket) Read() ([]byte, error) {
+	s.giveBack()
 	s.inside = false
 	s.line.rest()
 	kind, r, err := s.conn.NextReader()
@@ -108,14 +114,24 @@ func (s *Socket) Read() ([]byte, error) {
 	if !s.line.begun {
 		s.line.begin()
 	}
-	if cap(s.buf) > keptBuffer {
-		s.buf = nil
-	}
-	s.buf, err = readAll(r, s.buf[:0], s.limit, s.line.advance)
+	s.buf = readBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	*s.buf, err = readAll(r, (*s.buf)[:0], s.limit, s.line.advance)
 	if err != nil {
 		return nil, s.readError(err)
 	}
-	return s.buf, nil
+	return *s.buf, nil
+}
+
+// readBuffers are shared: a connection that waits for a message holds none.
+var readBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+
+// giveBack returns the buffer of the last message, whose bytes are not good
+// any more.
+func (s *Socket) giveBack() {
+	if s.buf != nil && cap(*s.buf) <= maxPooled {
+		readBuffers.Put(s.buf)
+	}
+	s.buf = nil
 }
 
 // errTooBig ends the reading of a message that is larger than is taken.
@@ -195,13 +211,17 @@ func (s *Socket) Pong(payload string) error {
 	return writeError(s.conn.WriteControl(websocket.PongMessage, []byte(payload), time.Now().Add(paceTime)))
 }
 
-// Close implements [link.Socket].
+// Close implements [link.Socket]. TLS's goodbye follows the WebSocket's.
 func (s *Socket) Close(code int, reason string) error {
-	if len(reason) > maxCloseReason {
+	if len(reason) > maxCloseReason || !utf8.ValidString(reason) {
 		reason = "" // the drop frame before it has the whole
 	}
 	message := websocket.FormatCloseMessage(code, reason)
-	return writeError(s.conn.WriteControl(websocket.CloseMessage, message, time.Now().Add(paceTime)))
+	err := writeError(s.conn.WriteControl(websocket.CloseMessage, message, time.Now().Add(paceTime)))
+	if t, ok := s.line.Conn.(*tls.Conn); ok && err == nil {
+		_ = t.CloseWrite() // a courtesy
+	}
+	return err
 }
 
 func writeError(err error) error {
@@ -217,6 +237,7 @@ func writeError(err error) error {
 // Drain implements [link.Socket]. It reads beneath the WebSocket, as what
 // comes now may not be one any more.
 func (s *Socket) Drain() {
+	s.giveBack()
 	s.line.until = time.Now().Add(closeWait)
 	s.line.begun, s.line.silence = false, closeWait
 	for {
@@ -230,10 +251,9 @@ func (s *Socket) Drain() {
 	scratch := make([]byte, 1<<10)
 	for {
 		if _, err := s.line.Read(scratch); err != nil {
-			break
+			return
 		}
 	}
-	_ = s.line.Close() // the goodbye of TLS, if there is anybody to hear it
 }
 
 // Abort implements [link.Socket]. It closes what is beneath TLS: TLS itself

@@ -202,7 +202,10 @@ func TestThreeConnectionsOfOneIdentityAtOnce(t *testing.T) {
 		svc := newRoom(nil)
 		var mu sync.Mutex
 		open, connects, drops := 0, 0, 0
-		svc.OnConnect = func(context.Context, *msgbus.Conn) error {
+		svc.OnConnect = func(_ context.Context, c *msgbus.Conn) error {
+			if c.Context().Err() != nil {
+				t.Error("OnConnect was asked about a connection that has been superseded")
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			if open++; open != 1 {

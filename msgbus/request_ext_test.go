@@ -203,43 +203,49 @@ func TestRequestWithdrawnBeforeItIsWritten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		handled := map[string]int{}
-		svc := newRoom(func(_ context.Context, _ *msgbus.Conn, m Job) error {
-			if handled[m.Do]++; m.Do == "busy" {
-				<-release
+		svc := newRoom(func(context.Context, *msgbus.Conn, Job) error { <-release; return nil })
+		svc.Credit = 64 << 10
+		withdrawn, last := 0, 0
+		msgbus.Handle(svc, func(_ context.Context, _ *msgbus.Conn, m Blob) error {
+			if m.Data[0] == 0 {
+				withdrawn++
+			} else {
+				last++
 			}
 			return nil
 		})
-		svc.Credit = 64 << 10
-		msgbus.Handle(svc, func(context.Context, *msgbus.Conn, Blob) error { return nil })
 		srv := bustest.NewServer(t, msgbus.Config{}, svc)
 		c := srv.Connect(msgclient.Config{})
-		if err := c.Send(t.Context(), Job{Do: "busy"}); err != nil {
+		if err := c.Send(t.Context(), Job{}); err != nil { // keeps the service busy
 			t.Fatal(err)
 		}
 		// 96 blobs of 15 KiB are more than the credit and the buffer together.
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
+		blob := make([]byte, 15<<10)
 		for range 96 {
 			all.Go(func() {
-				if err := c.SendHandled(ctx, Blob{Data: make([]byte, 15<<10)}); bus.CodeOf(err) != bus.CodeCanceled {
+				if err := c.SendHandled(ctx, Blob{Data: blob}); bus.CodeOf(err) != bus.CodeCanceled {
 					t.Errorf("got %v, want canceled", err)
 				}
 			})
 		}
 		synctest.Wait()
 		sent := make(chan error, 1)
-		go func() { sent <- c.SendHandled(t.Context(), Job{Do: "last"}) }()
+		go func() { sent <- c.Send(t.Context(), Blob{Data: append([]byte{1}, blob...)}) }()
 		synctest.Wait()
 		none(t, sent, "the last message while there is no room")
 		cancel()
 		all.Wait()
-		close(release)
-		if err := next(t, sent, "the last message"); err != nil {
+		if err := next(t, sent, "the last message, though the service is still busy"); err != nil {
 			t.Error(err)
 		}
-		if handled["last"] != 1 {
-			t.Errorf("handled %v", handled)
+		close(release)
+		if err := c.SendHandled(t.Context(), Job{}); err != nil {
+			t.Fatal(err)
+		}
+		if last != 1 || withdrawn > 4 {
+			t.Errorf("the service handled the last %d times and %d withdrawn ones; want 1, and at most those that had credit", last, withdrawn)
 		}
 	})
 }
@@ -299,6 +305,9 @@ func TestReply(t *testing.T) {
 		if err := c.SendHandled(t.Context(), Job{Do: do}); err != nil {
 			t.Errorf("%s: %v", do, err)
 		}
+	}
+	if err := c.Send(t.Context(), Job{Do: "another"}); err != nil {
+		t.Fatal(err)
 	}
 	// The handler has returned, and its request has the empty answer.
 	if err := conn.Reply(next(t, handlerCtx, "the handler"), Note{}); bus.CodeOf(err) != bus.CodeFailedPrecondition {

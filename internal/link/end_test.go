@@ -201,6 +201,22 @@ func TestDropBeforeRun(t *testing.T) {
 	})
 }
 
+// Once Run begins, the end of a link that was dropped before is bounded.
+func TestDropBeforeRunOfAPeerThatTakesNothing(t *testing.T) {
+	t.Parallel()
+	synctestWithoutParallel(t, func(t *testing.T) {
+		pa, _ := Pipe(t, 0)
+		a := newEnd(pa, nil, options{}.orDefaults())
+		a.Drop(bus.Errorf(bus.CodeSuperseded, "again"))
+		begin := time.Now()
+		a.run()
+		wantDropped(t, "Run", a.wait(t), bus.CodeSuperseded)
+		if took := time.Since(begin); took != closeLimit {
+			t.Errorf("the end took %s, want %s", took, closeLimit)
+		}
+	})
+}
+
 // A link that never runs leaves nothing behind but itself.
 func TestDropWithoutRun(t *testing.T) {
 	t.Parallel()

@@ -101,6 +101,11 @@ func TestPongs(t *testing.T) {
 		a.Probe(5 * time.Second)
 		synctest.Wait() // it is answered
 		a.keepAlive()   // and its timer comes too late
+		a.mu.Lock()
+		if a.alive.pending || len(a.pings) != 0 {
+			t.Error("a probe's late timer began another, which has no time")
+		}
+		a.mu.Unlock()
 		time.Sleep(time.Minute)
 		if err := a.Cause(); err != nil {
 			t.Errorf("a probe's late timer ended the link: %v", err)

@@ -107,10 +107,13 @@ func (l *Link) put(ctx context.Context, lane session.Lane, frame []byte, queue f
 	return nil
 }
 
-// ended says that a context is over.
-func ended(ctx context.Context, reason string) *bus.Error {
-	err := context.Cause(ctx)
-	return bus.Wrap(bus.CodeOf(ctx.Err()), err, reason)
+// ended says that a context is over; late is the reason where its time was.
+func ended(ctx context.Context, late string) *bus.Error {
+	code := bus.CodeOf(ctx.Err())
+	if code == bus.CodeCanceled {
+		late = "the wait was canceled"
+	}
+	return bus.Wrap(code, context.Cause(ctx), late)
 }
 
 // roomLocked wakes all who wait for room; each looks again.

@@ -202,10 +202,7 @@ func TestThreeConnectionsOfOneIdentityAtOnce(t *testing.T) {
 		svc := newRoom(nil)
 		var mu sync.Mutex
 		open, connects, drops := 0, 0, 0
-		svc.OnConnect = func(_ context.Context, c *msgbus.Conn) error {
-			if c.Context().Err() != nil {
-				t.Error("OnConnect was asked about a connection that has been superseded")
-			}
+		svc.OnConnect = func(context.Context, *msgbus.Conn) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if open++; open != 1 {
@@ -239,6 +236,37 @@ func TestThreeConnectionsOfOneIdentityAtOnce(t *testing.T) {
 		defer mu.Unlock()
 		if open != 1 || connects != drops+1 {
 			t.Errorf("got %d open, %d connects, %d drops; want one connect more than drops", open, connects, drops)
+		}
+	})
+}
+
+// Who is superseded while it waits for the last connection's end is refused, and
+// the service is not asked.
+func TestSupersededWhileItWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		svc := newRoom(nil)
+		svc.OnConnect = func(context.Context, *msgbus.Conn) error { asked++; return nil }
+		svc.OnDrop = func(context.Context, *msgbus.Conn, error) { time.Sleep(time.Second) }
+		srv := bustest.NewServer(t, msgbus.Config{}, svc)
+		outcomes := make([]chan error, 3)
+		for i := range outcomes {
+			c := srv.Client(msgclient.Config{Instance: "pilot"})
+			outcomes[i] = make(chan error, 1)
+			go func() { outcomes[i] <- c.Connect(t.Context()) }()
+			synctest.Wait()
+		}
+		if err := next(t, outcomes[0], "the first"); err != nil {
+			t.Errorf("the first: %v", err)
+		}
+		wantCode(t, "the second", next(t, outcomes[1], "the second"), bus.CodeSuperseded)
+		if err := next(t, outcomes[2], "the third"); err != nil {
+			t.Errorf("the third: %v", err)
+		}
+		synctest.Wait()
+		if asked != 2 {
+			t.Errorf("the service was asked %d times, want 2", asked)
 		}
 	})
 }

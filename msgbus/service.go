@@ -99,7 +99,8 @@ type Handler struct {
 }
 
 // AtOnce lets up to n messages of this type be handled at a time for each
-// connection; they are begun in order. n must be positive.
+// connection; their handlers are started in the order of sending, and then race. n
+// must be positive.
 func (h *Handler) AtOnce(n int) *Handler {
 	if n < 1 {
 		panic(fmt.Sprintf("msgbus: %s: AtOnce(%d): want a positive number", h.message, n))

@@ -19,7 +19,7 @@ type MessageStats struct {
 	Message           string
 	In, Out           uint64 // messages
 	InBytes, OutBytes uint64 // on the wire
-	Failed            uint64 // here or at the client
+	Failed            uint64 // here: refused, or its handler returned an error
 	Latency           [len(LatencyBounds) + 1]uint64
 	LatencySum        time.Duration
 }

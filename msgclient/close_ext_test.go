@@ -145,3 +145,27 @@ func TestCloseUnused(t *testing.T) {
 	}
 	wantCode(t, "Connect", c.Connect(t.Context()), bus.CodeGoingAway)
 }
+
+// Close does not wait for an ack that waits for company: it asks for it.
+func TestCloseAsksForTheAck(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := bustest.NewServer(t, msgbus.Config{}, newRoom(nil))
+		c := srv.Client(msgclient.Config{})
+		if err := c.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i := range int64(10) {
+			if err := c.Send(t.Context(), Job{ID: i}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		begin := time.Now()
+		if err := c.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("Close took %s", took)
+		}
+	})
+}

@@ -36,26 +36,23 @@ func (l *Link) deliver() {
 	defer l.work.Done()
 	for {
 		l.mu.Lock()
-		if len(l.inbox.frames) == 0 {
+		if l.inbox.waiting == nil {
 			l.inbox.delivering = false
-			l.inbox.release()
 			l.finishIfIdleLocked()
 			l.mu.Unlock()
 			return
 		}
-		batch, bytes := l.inbox.take()
+		b := l.inbox.take()
 		l.mu.Unlock()
 
 		shared := false
-		for i := range batch {
-			in := &batch[i]
-			in.Body = bytes[in.from:in.to:in.to]
+		for i := range b.frames {
+			in := &b.frames[i]
+			in.Body = b.bytes[in.from:in.to:in.to]
 			shared = l.deliverOne(in) || shared
 		}
 		l.mu.Lock()
-		if !shared { // else a handler beside us still reads the batch
-			l.inbox.giveBack(batch, bytes)
-		}
+		l.inbox.giveBack(b, shared)
 		l.mu.Unlock()
 	}
 }
@@ -130,7 +127,9 @@ func (l *Link) handle(in *Incoming) {
 	defer done()
 	err := in.Fault
 	if err == nil {
-		err = bus.AsError(l.call(ctx, in))
+		if failed := l.call(ctx, in); failed != nil { // AsError allocates
+			err = bus.AsError(failed)
+		}
 	}
 	l.settle(in, err)
 	l.grantedBack(in.Size)

@@ -464,8 +464,7 @@ func TestIdleLink(t *testing.T) {
 		}
 		for name, e := range map[string]*end{"a": a, "b": b} {
 			e.mu.Lock()
-			q := &e.inbox
-			if q.frames != nil || q.bytes != nil || q.batch != nil || q.spare != nil || q.taken != nil {
+			if e.inbox.waiting != nil || e.inbox.taken != nil {
 				t.Errorf("%s: the idle inbox holds something", name)
 			}
 			if e.waiting != nil || len(e.requests) != 0 || e.ackTimer != nil || e.session.Queued() != 0 {

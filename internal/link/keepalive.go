@@ -11,7 +11,8 @@ import (
 // link's mu.
 type keepalive struct {
 	timer   *time.Timer
-	pending bool // a ping is unanswered
+	pending bool          // a ping is unanswered
+	within  time.Duration // how long it may be
 }
 
 // pingPayload tells our pings' pongs from unsolicited ones.
@@ -37,17 +38,15 @@ func (l *Link) keepAlive() {
 		return
 	}
 	if l.alive.pending {
-		dead := bus.Errorf(bus.CodeKeepaliveTimeout, "no answer to a ping within %s", l.cfg.PongWithin)
+		dead := bus.Errorf(bus.CodeKeepaliveTimeout, "no answer to a ping within %s", l.alive.within)
 		l.endLocked(ending{cause: dead.Dropped(), say: dead, close: dead.Code.CloseCode()})
 		return
 	}
 	if l.cfg.PingEvery == 0 { // a probe's pong came in this moment
 		return
 	}
-	l.alive.pending = true
-	l.pings = append(l.pings, pingPayload)
-	l.wakeLocked()
 	l.alive.timer.Reset(l.cfg.PongWithin)
+	l.pingLocked(l.cfg.PongWithin)
 }
 
 // Probe sends a ping now and ends the link if it is not answered within d.
@@ -57,14 +56,19 @@ func (l *Link) Probe(d time.Duration) {
 	if l.ending != nil || l.alive.pending {
 		return
 	}
-	l.alive.pending = true
-	l.pings = append(l.pings, pingPayload)
-	l.wakeLocked()
 	if l.alive.timer == nil {
 		l.alive.timer = time.AfterFunc(d, l.keepAlive)
-		return
+	} else {
+		l.alive.timer.Reset(d)
 	}
-	l.alive.timer.Reset(d)
+	l.pingLocked(d)
+}
+
+// pingLocked sends a ping that must be answered within d; the timer is set.
+func (l *Link) pingLocked(d time.Duration) {
+	l.alive.pending, l.alive.within = true, d
+	l.pings = append(l.pings, pingPayload)
+	l.wakeLocked()
 }
 
 // onPong is called by the reader.

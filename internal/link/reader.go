@@ -129,6 +129,9 @@ func (l *Link) ackedLocked(f *wire.Frame) error {
 			ch <- Answer{}
 		}
 	}
+	if f.AckAtOnce() && l.session.Unreported() { // else what it asks for is on its way
+		l.session.AckNow()
+	}
 	l.roomLocked()
 	l.wakeLocked() // credit may have come
 	return nil

@@ -202,9 +202,13 @@ func (l *Link) Flush(ctx context.Context) error {
 			defer l.mu.Unlock()
 			return l.ending.cause
 		}
-		if !l.session.Unsent() && !l.session.Unacked() {
-			l.mu.Unlock()
-			return nil
+		if !l.session.Unsent() {
+			if !l.session.Unacked() {
+				l.mu.Unlock()
+				return nil
+			}
+			l.session.AskAck() // else it would wait for company
+			l.wakeLocked()
 		}
 		if l.room == nil {
 			l.room = make(chan struct{})

@@ -81,6 +81,9 @@ func (l *Link) nextBatch(b []byte) (_ []byte, goodbye *ending, ok bool) {
 		l.cancels = l.cancels[1:]
 	}
 	b = l.session.AppendFrames(b, batchBytes)
+	if !l.session.Unsent() {
+		l.roomLocked() // who flushes waits for it
+	}
 	if len(b) > 0 {
 		return b, nil, true
 	}

@@ -21,7 +21,7 @@ type storage struct {
 // What is kept of a queue for the next one: a buffer of so many bytes, a list
 // of so many frames.
 const (
-	maxPooled       = 64 << 10
+	maxPooled       = 256 << 10
 	maxPooledFrames = 4 << 10
 )
 

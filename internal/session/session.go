@@ -76,6 +76,7 @@ type Session struct {
 	toldBack  uint64
 	unackedIn int // bytes seen since the last ack
 	ackAsked  bool
+	asking    bool // the next ack asks for one in return
 }
 
 // New makes a session. grant is the credit that this end has granted the
@@ -317,17 +318,25 @@ func (s *Session) Unreported() bool { return s.seen != s.toldSeen || s.released 
 // frames or 256 KiB came (or a quarter of the credit, if that is less), or as
 // much credit came back.
 func (s *Session) AckDue() bool {
-	return s.ackAsked || s.seen-s.toldSeen >= ackFrames || s.unackedIn >= s.ackAt ||
+	return s.ackAsked || s.asking || s.seen-s.toldSeen >= ackFrames || s.unackedIn >= s.ackAt ||
 		s.released-s.toldBack >= uint64(s.ackAt) //nolint:gosec // ackAt is positive
 }
 
 // AckNow makes an ack due.
 func (s *Session) AckNow() { s.ackAsked = true }
 
+// AskAck makes an ack due that asks the peer for one in return: it will cover
+// everything written so far.
+func (s *Session) AskAck() { s.asking = true }
+
 // AppendAck appends an ack of everything seen and released so far.
 func (s *Session) AppendAck(dst []byte) []byte {
 	s.toldSeen, s.toldBack = s.seen, s.released
 	s.unackedIn, s.ackAsked = 0, false
+	if s.asking {
+		s.asking = false
+		return wire.AppendAckAsking(dst, s.seen, s.released)
+	}
 	return wire.AppendAck(dst, s.seen, s.released)
 }
 

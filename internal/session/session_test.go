@@ -373,20 +373,6 @@ func exchange(a, b *Session, msg, buf []byte) []byte {
 	return buf
 }
 
-func TestSteadyStateAllocatesNothing(t *testing.T) {
-	a, b := New(1<<20, 1<<20, 1<<20), New(1<<20, 1<<20, 1<<20)
-	msg, buf := data(64), make([]byte, 0, 1<<10)
-	a.Put(Bulk, data(64)) // one that stays, as between two ends there always is
-	a.AppendFrames(nil, 1<<20)
-	if err := b.Received(1, 64, true, false); err != nil {
-		t.Fatal(err)
-	}
-	b.Release(64)
-	if got := testing.AllocsPerRun(1000, func() { buf = exchange(a, b, msg, buf) }); got != 0 {
-		t.Errorf("a message and its ack: got %v allocations, want 0", got)
-	}
-}
-
 func BenchmarkExchange(b *testing.B) {
 	one, two := New(1<<20, 1<<20, 1<<20), New(1<<20, 1<<20, 1<<20)
 	msg, buf := data(64), make([]byte, 0, 1<<10)

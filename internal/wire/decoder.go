@@ -65,6 +65,9 @@ func (d Decoder) elements(f *Frame, r *reader, elements int) {
 		f.Body = r.mapValue()
 	case Ack:
 		f.Seen, f.Released = r.uint(), r.uint()
+		if elements > 3 {
+			f.flags = r.uint()
+		}
 	case Cancel:
 		f.Re = r.uint()
 	case Data:
@@ -132,12 +135,13 @@ func (d Decoder) message(f *Frame, r *reader) {
 	default:
 		n, err = f.Message.Check(body)
 	}
-	if misfit := (*schema.ValueError)(nil); errors.As(err, &misfit) {
-		f.Fault, err = InvalidMessage(misfit), nil // n is the length of what breaks the contract too
-	}
 	if err != nil {
-		r.err = err
-		return
+		var misfit *schema.ValueError
+		if !errors.As(err, &misfit) {
+			r.err = err
+			return
+		}
+		f.Fault = InvalidMessage(misfit) // n is the length of what breaks the contract too
 	}
 	f.Body = body[:n]
 	r.passed(n)

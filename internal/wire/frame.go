@@ -68,7 +68,7 @@ func (k Kind) Numbered() bool { return int(k) < len(shapes) && shapes[k].numbere
 // Consumes tells whether frames of this kind consume credit.
 func (k Kind) Consumes() bool { return int(k) < len(shapes) && shapes[k].consumes }
 
-// flagAck in a data frame asks for an ack at once.
+// flagAck in a data frame or an ack asks for an ack at once.
 const flagAck = 1
 
 // A Frame is one frame as it was read. Its slices are parts of the bytes it
@@ -102,7 +102,7 @@ type Frame struct {
 	flags uint64
 }
 
-// AckAtOnce tells whether a data frame's sender waits for its ack.
+// AckAtOnce tells whether the sender of a data frame or an ack waits for an ack.
 func (f *Frame) AckAtOnce() bool { return f.flags&flagAck != 0 }
 
 // Frames are encoded without their number: the number is added when the frame
@@ -202,4 +202,9 @@ func AppendCancel(dst []byte, re uint64) []byte {
 // credit ever given back.
 func AppendAck(dst []byte, seen, released uint64) []byte {
 	return appendUint(appendUint(appendHead(dst, Ack, 3), seen), released)
+}
+
+// AppendAckAsking appends an ack frame that asks for one in return, at once.
+func AppendAckAsking(dst []byte, seen, released uint64) []byte {
+	return appendUint(appendUint(appendUint(appendHead(dst, Ack, 4), seen), released), flagAck)
 }

@@ -360,3 +360,34 @@ func FuzzControl(f *testing.F) {
 		_, _ = wire.DecodeError(b) // no panic
 	})
 }
+
+// What is good costs no memory.
+func TestDecoderDoesNotAllocate(t *testing.T) {
+	for _, name := range []string{"ack", "cancel", "data", "request with a time", "answer", "answer, nothing but handled", "call"} {
+		for _, tt := range decoderTests {
+			if tt.name != name {
+				continue
+			}
+			b := unhex(t, tt.bytes)
+			got := testing.AllocsPerRun(100, func() {
+				if _, err := fromClient().Next(b); err != nil {
+					t.Fatal(err)
+				}
+			})
+			if got != 0 {
+				t.Errorf("%s: %v allocations, want 0", name, got)
+			}
+		}
+	}
+}
+
+func BenchmarkDecoder(b *testing.B) {
+	data := unhex(b, "94 04 01 a4 (Ping) 81 a2 (id) 07")
+	d := fromClient()
+	b.ReportAllocs()
+	for b.Loop() {
+		if f, err := d.Next(data); err != nil || f.Fault != nil {
+			b.Fatal(err)
+		}
+	}
+}

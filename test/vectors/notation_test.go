@@ -62,7 +62,11 @@ func (s *scanner) elements(name string, list []any) ([]any, error) {
 	case "hello", "welcome", "drop", "goaway":
 		return s.append(list, 1)
 	case "ack":
-		return s.append(list, 2)
+		list, err := s.append(list, 2)
+		if err != nil {
+			return nil, err
+		}
+		return s.named(list, "flags", []any{})
 	case "cancel":
 		return s.named(list, "re", nil)
 	case "error":
@@ -156,6 +160,8 @@ func showFrame(list []any) string {
 		text = show(rest[0])
 	case len(rest) == 2 && name == "ack":
 		text = show(rest[0]) + " " + show(rest[1])
+	case len(rest) == 3 && name == "ack":
+		text = show(rest[0]) + " " + show(rest[1]) + " flags=" + show(rest[2])
 	case len(rest) == 1 && name == "cancel":
 		text = "re=" + show(rest[0])
 	case len(rest) == 3 && name == "error":

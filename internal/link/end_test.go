@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"errors"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -15,6 +14,7 @@ import (
 )
 
 // counting handles every message by adding one, once gate is open.
+
 func counting(n *atomic.Int64, gate <-chan struct{}) *handlers {
 	return &handlers{handle: func(ctx context.Context, _ *Link, _ *Incoming) error {
 		select {
@@ -59,6 +59,7 @@ func TestDropHere(t *testing.T) {
 }
 
 // The peer's drop lets what had arrived be handled, for a while.
+
 func TestDropThere(t *testing.T) {
 	t.Parallel()
 	for _, opens := range []bool{true, false} {
@@ -130,6 +131,7 @@ func TestFinishWhenIdle(t *testing.T) {
 }
 
 // A handler that waits for an answer gets it while its link finishes.
+
 func TestFinishWhileAHandlerAsks(t *testing.T) {
 	t.Parallel()
 	asking := make(chan struct{})
@@ -169,7 +171,9 @@ func TestFinishThenDrop(t *testing.T) {
 }
 
 // Drop before Run: the peer is told once Run begins, however late that is, and
+
 // what was put before goes first.
+
 func TestDropBeforeRun(t *testing.T) {
 	t.Parallel()
 	synctestWithoutParallel(t, func(t *testing.T) {
@@ -202,6 +206,7 @@ func TestDropBeforeRun(t *testing.T) {
 }
 
 // Once Run begins, the end of a link that was dropped before is bounded.
+
 func TestDropBeforeRunOfAPeerThatTakesNothing(t *testing.T) {
 	t.Parallel()
 	synctestWithoutParallel(t, func(t *testing.T) {
@@ -218,6 +223,7 @@ func TestDropBeforeRunOfAPeerThatTakesNothing(t *testing.T) {
 }
 
 // A link that never runs leaves nothing behind but itself.
+
 func TestDropWithoutRun(t *testing.T) {
 	t.Parallel()
 	synctestWithoutParallel(t, func(t *testing.T) {
@@ -233,7 +239,9 @@ func TestDropWithoutRun(t *testing.T) {
 }
 
 // Drop and Run at the same time: whatever comes first, the end is told and
+
 // nothing hangs.
+
 func TestDropRacesRun(t *testing.T) {
 	t.Parallel()
 	for range 300 {
@@ -249,6 +257,7 @@ func TestDropRacesRun(t *testing.T) {
 }
 
 // What is queued and has credit goes before the drop.
+
 func TestDropAfterWhatIsQueued(t *testing.T) {
 	t.Parallel()
 	var handled atomic.Int64
@@ -270,6 +279,7 @@ func TestDropAfterWhatIsQueued(t *testing.T) {
 }
 
 // A peer that takes nothing does not hold the end up.
+
 func TestDropOfAPeerThatTakesNothing(t *testing.T) {
 	t.Parallel()
 	synctestWithoutParallel(t, func(t *testing.T) {
@@ -333,108 +343,9 @@ func (l *Link) inboxIdle() bool {
 }
 
 // A peer that says goodbye below the frames is answered.
-func TestGoodbyeIsAnswered(t *testing.T) {
-	t.Parallel()
-	a, peer := rawPeer(t, nil, options{})
-	if err := peer.Close(bus.CloseNormal, "bye"); err != nil {
-		t.Fatal(err)
-	}
-	wantDropped(t, "Run", a.wait(t), bus.CodeGoingAway)
-	for {
-		in, err := peer.receive()
-		if err != nil {
-			t.Fatalf("no goodbye came back: %v", err)
-		}
-		if in.kind == 'c' {
-			break
-		}
-	}
-}
-
-func TestProtocolErrorsEndTheLink(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name  string
-		bytes []byte
-		close int
-	}{
-		{"not msgpack", []byte{0xc1}, bus.CloseInvalidPayload},
-		{"half a frame", []byte{0x94, 4, 1}, bus.CloseInvalidPayload},
-		{"an unknown kind", []byte{0x92, 0x20, 0x80}, bus.CodeProtocolError.CloseCode()},
-		{"a hello", []byte{0x92, 0, 0x80}, bus.CodeProtocolError.CloseCode()},
-		{"a welcome", []byte{0x92, 1, 0x80}, bus.CodeProtocolError.CloseCode()},
-		{"a number twice", wire.AppendNumber(wire.AppendNumber(nil, dataFrame(1, ""), 1), dataFrame(1, ""), 1), bus.CodeProtocolError.CloseCode()},
-		{"a number left out", wire.AppendNumber(nil, dataFrame(1, ""), 2), bus.CodeProtocolError.CloseCode()},
-		{"an ack of what was not sent", wire.AppendAck(nil, 1, 0), bus.CodeProtocolError.CloseCode()},
-		{"credit that was not spent", wire.AppendAck(nil, 0, 1), bus.CodeProtocolError.CloseCode()},
-		{"a drop without sense", []byte{0x92, 2, 0x81, 0xa4, 'c', 'o', 'd', 'e', 0xa1, 'x'}, bus.CodeProtocolError.CloseCode()},
-	}
-	for _, tt := range tests {
-		a, peer := rawPeer(t, nil, options{})
-		peer.write(tt.bytes)
-		wantCode(t, tt.name, peer.hearDrop(), bus.CodeProtocolError)
-		in, err := peer.receive()
-		if err != nil || in.kind != 'c' || in.code != tt.close {
-			t.Errorf("%s: got %c %d, %v; want the close code %d", tt.name, in.kind, in.code, err, tt.close)
-		}
-		if err := peer.Close(bus.CloseNormal, ""); err != nil {
-			t.Fatal(err)
-		}
-		wantDropped(t, tt.name, a.wait(t), bus.CodeProtocolError)
-	}
-}
-
-func TestRefuse(t *testing.T) {
-	t.Parallel()
-	remote := bus.Errorf(bus.CodeGoingAway, "bye")
-	remote.Remote = true
-	tests := []struct {
-		name  string
-		err   error
-		drop  bool
-		close int
-	}{
-		{"an error of ours", bus.Errorf(bus.CodeAlreadyExists, "connected already"), true, bus.CodeAlreadyExists.CloseCode()},
-		{"a fault below the frames", &Fault{Err: bus.Errorf(bus.CodeProtocolError, "text"), Close: bus.CloseUnsupportedData}, true, bus.CloseUnsupportedData},
-		{"a foreign error", errors.New("secret"), true, bus.CodeUnknown.CloseCode()},
-		{"the peer's goodbye", remote, false, bus.CloseNormal},
-	}
-	for _, tt := range tests {
-		pa, pb := Pipe(t, 4)
-		pb.Handle(func(string) {}, func(string) {})
-		done := make(chan struct{})
-		go func() { defer close(done); Refuse(pa, tt.err) }()
-		peer := &raw{pipe: pb, t: t}
-		if tt.drop {
-			why := peer.hearDrop()
-			wantCode(t, tt.name, why, bus.AsError(tt.err).Code)
-			if strings.Contains(why.Reason, "secret") {
-				t.Errorf("%s: the peer is told %q", tt.name, why.Reason)
-			}
-		}
-		if in, err := pb.receive(); err != nil || in.kind != 'c' || in.code != tt.close {
-			t.Errorf("%s: got %c %d, %v; want a close frame with %d", tt.name, in.kind, in.code, err, tt.close)
-		}
-		if err := pb.Close(bus.CloseNormal, ""); err != nil {
-			t.Fatal(err)
-		}
-		receive(t, done, "Refuse")
-	}
-}
-
-func TestRefuseOfAPeerThatTakesNothing(t *testing.T) {
-	t.Parallel()
-	synctestWithoutParallel(t, func(t *testing.T) {
-		pa, _ := Pipe(t, 0)
-		begin := time.Now()
-		Refuse(pa, bus.Errorf(bus.CodeInternal, "no"))
-		if took := time.Since(begin); took != closeLimit {
-			t.Errorf("it took %s, want %s", took, closeLimit)
-		}
-	})
-}
 
 // An idle link is one goroutine, and holds no buffers.
+
 func TestIdleLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})

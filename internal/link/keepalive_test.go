@@ -213,7 +213,7 @@ func TestLateAcks(t *testing.T) {
 		for i := range int64(5) {
 			begin := time.Now()
 			peer.say(dataFrame(i, ""))
-			if f := peer.hear(wire.Ack); f.Seen != uint64(i+1) { //nolint:gosec // small
+			if f := peer.hear(wire.Ack); f.Seen != uint64(i+1) {
 				t.Errorf("ack: got %d, want %d", f.Seen, i+1)
 			}
 			if took := time.Since(begin); took > ackDelay {

@@ -72,8 +72,11 @@ func TestRequests(t *testing.T) {
 		code   bus.Code
 		reason string
 	}{
-		{"reply", 0, ""}, {"nothing", 0, ""}, {"fail", bus.CodeNotFound, "no such thing"},
-		{"foreign", bus.CodeUnknown, "the handler failed"}, {"panic", bus.CodeInternal, "the handler panicked"},
+		{"reply", 0, ""},
+		{"nothing", 0, ""},
+		{"fail", bus.CodeNotFound, "no such thing"},
+		{"foreign", bus.CodeUnknown, "the handler failed"},
+		{"panic", bus.CodeInternal, "the handler panicked"},
 	}
 	for _, tt := range tests {
 		answer, err := a.Request(t.Context(), requestFrame(1, tt.text))
@@ -150,7 +153,9 @@ func TestGoexitEndsTheLink(t *testing.T) {
 }
 
 // A request can be canceled wherever it is: unsent, on its way, behind another
+
 // in the deliverer's hand, or in its handler.
+
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	running, ends := make(chan int64, 10), make(chan error, 10)
@@ -193,6 +198,7 @@ func TestCancel(t *testing.T) {
 }
 
 // Cancels and answers that meet leave nothing behind.
+
 func TestCancelRaces(t *testing.T) {
 	t.Parallel()
 	a, b := pair(t, nil, &handlers{}, options{credit: 8 << 10})
@@ -232,7 +238,9 @@ func TestCancelRaces(t *testing.T) {
 }
 
 // No more than n of a type run at once, also when the deliverer ended and
+
 // another began meanwhile.
+
 func TestAtOnce(t *testing.T) {
 	t.Parallel()
 	synctestWithoutParallel(t, func(t *testing.T) {
@@ -272,303 +280,36 @@ func TestAtOnce(t *testing.T) {
 }
 
 // synctestWithoutParallel runs f in a bubble, as a subtest: a bubble's test
+
 // must not be parallel itself.
+
 func synctestWithoutParallel(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	t.Run("bubble", func(t *testing.T) { synctest.Test(t, f) })
 }
 
-func TestCallsAreAnsweredInOrder(t *testing.T) {
-	t.Parallel()
-	block := make(chan struct{})
-	h := &handlers{handle: func(context.Context, *Link, *Incoming) error { <-block; return nil }}
-	a, peer := rawPeer(t, h, options{credit: 4 << 10})
-	call := []byte{0x94, byte(wire.Call), 0xa4, 'e', 'c', 'h', 'o', 0xc4, 0}
-	peer.say(dataFrame(1, ""))
-	// As many as there is credit for. They are not answered from the reader:
-	// whoever does not read the answers would make them pile up.
-	for range 63 {
-		peer.say(call)
-	}
-	a.mu.Lock()
-	queued := a.session.Queued()
-	a.mu.Unlock()
-	if queued != 0 {
-		t.Errorf("%d bytes of answers while the handler before them runs", queued)
-	}
-	close(block)
-	f := peer.hear(wire.Error)
-	e, err := wire.DecodeError(f.Body)
-	if err != nil || e.Code != bus.CodeUnimplemented || f.Re != 2 {
-		t.Errorf("got %v for frame %d, %v; want unimplemented for 2", e, f.Re, err)
-	}
-	if err := a.Cause(); err != nil {
-		t.Errorf("a call that nobody answers must not end the connection: %v", err)
-	}
-}
-
 // More calls than there is credit for end the connection.
-func TestCallFlood(t *testing.T) {
-	t.Parallel()
-	block := make(chan struct{})
-	defer close(block)
-	h := &handlers{handle: func(context.Context, *Link, *Incoming) error { <-block; return nil }}
-	_, peer := rawPeer(t, h, options{credit: 4 << 10})
-	call := []byte{0x94, byte(wire.Call), 0xa4, 'e', 'c', 'h', 'o', 0xc4, 0}
-	peer.say(dataFrame(1, ""))
-	for range 64 {
-		peer.say(call)
-	}
-	wantCode(t, "calls without credit", peer.hearDrop(), bus.CodeProtocolError)
-}
 
 // A peer that asks, reads and never acknowledges finds its own requests
+
 // waiting, not our memory full.
-func TestAnswersThatNobodyAcknowledges(t *testing.T) {
-	t.Parallel()
-	handled := make(chan struct{}, 1000)
-	h := &handlers{handle: func(ctx context.Context, l *Link, in *Incoming) error {
-		err := l.Reply(ctx, in.N, must(wire.AppendAnswer(nil, in.N, msg("Note"), note{Text: strings.Repeat("x", 1000)})))
-		handled <- struct{}{}
-		return err
-	}}
-	a, peer := rawPeer(t, h, options{buffer: 10 << 10, credit: 64 << 10})
-	for range 100 {
-		peer.say(requestFrame(1, ""))
-	}
-	for range 10 {
-		receive(t, handled, "a handler")
-	}
-	peer.hear(wire.Answer)
-	if got := a.Queued(); got > 10<<10 {
-		t.Errorf("%d bytes of answers are kept, want at most %d", got, 10<<10)
-	}
-	peer.write(wire.AppendAck(nil, 10, 0))
-	for range 10 {
-		receive(t, handled, "a handler after the ack")
-	}
-}
 
 // Error and answer frames consume no credit: what they may cost is bounded.
-func TestAnswersToNothing(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name  string
-		frame []byte
-		say   int
-		sent  int
-		want  bus.Code
-	}{
-		{"answer to what was never sent", must(wire.AppendAnswer(nil, 9, nil, nil)), 1, 1, bus.CodeProtocolError},
-		{"answer to number 0", must(wire.AppendAnswer(nil, 0, nil, nil)), 1, 1, bus.CodeProtocolError},
-		{"error to what was never sent", wire.AppendError(nil, 9, bus.Errorf(bus.CodeInternal, "")), 1, 1, bus.CodeProtocolError},
-		{"answer to a one-way message", must(wire.AppendAnswer(nil, 1, nil, nil)), 1, 1, 0},
-		{"the same for ever", must(wire.AppendAnswer(nil, 1, nil, nil)), 3, 2, bus.CodeProtocolError},
-		{"errors for ever", wire.AppendError(nil, 1, bus.Errorf(bus.CodeInternal, "")), 3, 2, bus.CodeProtocolError},
-		{"an error without a map", []byte{0x94, byte(wire.Error), 1, 0xc0}, 1, 1, bus.CodeProtocolError},
-	}
-	for _, tt := range tests {
-		a, peer := rawPeer(t, nil, options{})
-		for i := range tt.sent {
-			if err := a.Send(t.Context(), dataFrame(int64(i), "")); err != nil {
-				t.Fatal(err)
-			}
-			peer.hear(wire.Data)
-		}
-		for range tt.say {
-			peer.say(tt.frame)
-		}
-		if tt.want != 0 {
-			wantCode(t, tt.name, peer.hearDrop(), tt.want)
-			continue
-		}
-		peer.say(requestFrame(1, "still there"))
-		peer.hear(wire.Answer)
-	}
-}
 
 // Errors that nobody reports yet are bounded in number and size.
-func TestErrorFlood(t *testing.T) {
-	t.Parallel()
-	block := make(chan struct{})
-	h := &handlers{handle: func(context.Context, *Link, *Incoming) error { <-block; return nil }}
-	a, peer := rawPeer(t, h, options{room: 4096})
-	const n = 1000
-	for i := range int64(n) {
-		if err := a.Send(t.Context(), dataFrame(i, "")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for peer.hear(wire.Data).N < n {
-		continue
-	}
-	peer.say(requestFrame(1, ""))
-	long := &bus.Error{Code: bus.CodeInternal, Reason: strings.Repeat("x", 1000)}
-	for i := range uint64(n) {
-		peer.say(wire.AppendError(nil, i+1, long))
-	}
-	peer.write(wire.AppendAck(nil, n, 0))
-	if err := a.Flush(t.Context()); err != nil { // so it has read everything
-		t.Fatal(err)
-	}
-	a.mu.Lock()
-	waiting, size := len(a.inbox.taken)-1, 0 // but for the request
-	if b := a.inbox.waiting; b != nil {
-		waiting, size = waiting+len(b.frames), cap(b.bytes)
-	}
-	a.mu.Unlock()
-	if waiting > maxErrors || size > 64<<10 {
-		t.Errorf("%d errors wait, in %d bytes; want at most %d", waiting, size, maxErrors)
-	}
-	close(block)
-	peer.hear(wire.Answer)
-	for len(h.failures()) < maxErrors {
-		runtime.Gosched()
-	}
-}
-
-func TestSendNow(t *testing.T) {
-	t.Parallel()
-	block := make(chan struct{})
-	hb := &handlers{handle: func(ctx context.Context, _ *Link, _ *Incoming) error {
-		select {
-		case <-block:
-		case <-ctx.Done():
-		}
-		return nil
-	}}
-	a, b := pair(t, nil, hb, options{credit: 4 << 10, buffer: 8 << 10})
-	var err error
-	sent := 0
-	for ; err == nil && sent < 1000; sent++ {
-		err = a.SendNow(dataFrame(1, strings.Repeat("x", 100)))
-	}
-	wantDropped(t, "SendNow without room", err, bus.CodeSlowConsumer)
-	if sent < 60 {
-		t.Errorf("room for %d messages of 120 bytes in 8 KiB", sent)
-	}
-	wantDropped(t, "SendNow after the end", a.SendNow(dataFrame(1, "")), bus.CodeSlowConsumer)
-	close(block)
-	wantDropped(t, "the slow consumer", b.wait(t), bus.CodeSlowConsumer)
-	wantDropped(t, "the sender", a.wait(t), bus.CodeSlowConsumer)
-}
 
 // Whoever waits for room is woken when there is some, when his time is over,
-// and when the link ends.
-func TestSendWaitsForRoom(t *testing.T) {
-	t.Parallel()
-	block := make(chan struct{})
-	hb := &handlers{handle: func(ctx context.Context, _ *Link, _ *Incoming) error {
-		select {
-		case <-block:
-		case <-ctx.Done():
-		}
-		return nil
-	}}
-	a, _ := pair(t, nil, hb, options{credit: 1 << 10, buffer: 2 << 10})
-	frame := dataFrame(1, strings.Repeat("x", 100))
-	fill := func() (err error) {
-		for range 100 {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-			err = a.Send(ctx, frame)
-			cancel()
-			if err != nil {
-				break
-			}
-		}
-		return err
-	}
-	wantCode(t, "Send without room", fill(), bus.CodeDeadlineExceeded)
-	results := make(chan error, 20)
-	for range 20 {
-		go func() { results <- a.Send(t.Context(), frame) }()
-	}
-	close(block)
-	for range 20 {
-		if err := receive(t, results, "a sender who waited"); err != nil {
-			t.Errorf("a sender who waited: %v", err)
-		}
-	}
-}
 
-func TestSendersWakeAtTheEnd(t *testing.T) {
-	t.Parallel()
-	block := make(chan struct{})
-	defer close(block)
-	hb := &handlers{handle: func(context.Context, *Link, *Incoming) error { <-block; return nil }}
-	a, _ := pair(t, nil, hb, options{credit: 1 << 10, buffer: 2 << 10})
-	frame := dataFrame(1, strings.Repeat("x", 100))
-	for a.Queued()+len(frame) <= 2<<10 {
-		if err := a.Send(t.Context(), frame); err != nil {
-			t.Fatal(err)
-		}
-	}
-	results := make(chan error, 4)
-	go func() { results <- a.Send(context.Background(), frame) }()
-	go func() { results <- a.SendAcked(context.Background(), frame) }()
-	go func() { results <- a.Flush(context.Background()) }()
-	go func() { _, err := a.Request(context.Background(), frame); results <- err }()
-	a.Drop(bus.Errorf(bus.CodeAborted, "enough"))
-	for range 4 {
-		if err := receive(t, results, "one who waited"); !errors.Is(err, bus.ErrDropped) {
-			t.Errorf("one who waited: got %v, want ErrDropped", err)
-		}
-	}
-}
+// and when the link ends.
 
 // A withdrawn request gives back its room, though no credit comes and nothing
-// is ever acknowledged.
-func TestWithdrawGivesRoomBack(t *testing.T) {
-	t.Parallel()
-	pa, _ := Pipe(t, 1)
-	a := newEnd(pa, nil, options{buffer: 2 << 10, credit: 1 << 10}.orDefaults()) // Run has not begun: nothing is written
-	ctx, cancel := context.WithCancel(t.Context())
-	results := make(chan error, 15)
-	frame := requestFrame(1, strings.Repeat("x", 100))
-	for range cap(results) {
-		go func() {
-			_, err := a.Request(ctx, frame)
-			results <- err
-		}()
-	}
-	for a.Queued() < len(frame)*cap(results) {
-		runtime.Gosched()
-	}
-	sent, flushed := make(chan error, 1), make(chan error, 1)
-	go func() { sent <- a.Send(t.Context(), dataFrame(1, strings.Repeat("y", 1000))) }()
-	cancel()
-	for range cap(results) {
-		wantCode(t, "a canceled request", receive(t, results, "a request"), bus.CodeCanceled)
-	}
-	if err := receive(t, sent, "who waited for room"); err != nil {
-		t.Errorf("who waited for room: %v", err)
-	}
-	go func() { flushed <- a.Flush(t.Context()) }()
-	a.Drop(bus.Errorf(bus.CodeAborted, "over"))
-	wantDropped(t, "Flush", receive(t, flushed, "Flush"), bus.CodeAborted)
-}
 
-func TestFlushWithNothingButWithdrawn(t *testing.T) {
-	t.Parallel()
-	pa, _ := Pipe(t, 1)
-	a := newEnd(pa, nil, options{}.orDefaults())
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { _, err := a.Request(ctx, requestFrame(1, "")); done <- err }()
-	for a.Queued() == 0 {
-		runtime.Gosched()
-	}
-	flushed := make(chan error, 1)
-	go func() { flushed <- a.Flush(t.Context()) }()
-	cancel()
-	receive(t, done, "the request")
-	if err := receive(t, flushed, "Flush"); err != nil {
-		t.Errorf("Flush: %v", err)
-	}
-}
+// is ever acknowledged.
 
 // What a handler is given stays good until it returns, though the reader goes
+
 // on and its bytes are used again.
+
 func TestBodiesStayGood(t *testing.T) {
 	t.Parallel()
 	got := make(chan string, 100)

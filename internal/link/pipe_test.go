@@ -140,7 +140,9 @@ func (p *pipe) Write(b []byte) error {
 	p.messages.Add(1)
 	return p.send(parcel{kind: 'm', bytes: append([]byte(nil), b...)})
 }
+
 func (p *pipe) Ping(payload string) error { return p.send(parcel{kind: 'p', bytes: []byte(payload)}) }
+
 func (p *pipe) Pong(payload string) error { return p.send(parcel{kind: 'P', bytes: []byte(payload)}) }
 
 func (p *pipe) Close(code int, reason string) error {

@@ -52,7 +52,7 @@ func TestStress(t *testing.T) {
 	for _, e := range []*end{a, b} {
 		for w := range uint64(workers) {
 			work.Go(func() {
-				rng := rand.New(rand.NewPCG(w, 0)) //nolint:gosec // a test's
+				rng := rand.New(rand.NewPCG(w, 0))
 				for ctx.Err() == nil {
 					text := strings.Repeat("x", rng.IntN(400))
 					if w%2 == 0 {
@@ -67,7 +67,7 @@ func TestStress(t *testing.T) {
 					limit, stop := context.WithTimeout(context.Background(), time.Duration(rng.IntN(2000))*time.Microsecond)
 					_, err := e.Request(limit, requestFrame(rng.Int64N(100), text))
 					stop()
-					switch bus.CodeOf(err) { //nolint:exhaustive // the rest is wrong
+					switch bus.CodeOf(err) {
 					case 0:
 						answered.Add(1)
 					case bus.CodeDeadlineExceeded:

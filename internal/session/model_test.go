@@ -24,7 +24,7 @@ func TestModel(t *testing.T) {
 		playHistory(t, *replaySeed)
 		return
 	}
-	n := uint64(*histories) //nolint:gosec // a positive count
+	n := uint64(*histories)
 	if testing.Short() {
 		n = min(n, 2000)
 	}
@@ -75,9 +75,7 @@ type player struct {
 	numbered uint64
 	arrived  uint64
 	waits    []wire.Frame // read, not handled
-	answers  []uint64     // requests handled, whose answers found no room
 	inUse    uint64       // credit of what waits
-	skipped  map[uint64]bool
 }
 
 type history struct {
@@ -87,7 +85,7 @@ type history struct {
 }
 
 func newHistory(seed uint64) *history {
-	h := &history{rng: rand.New(rand.NewPCG(seed, 0))} //nolint:gosec // a test's
+	h := &history{rng: rand.New(rand.NewPCG(seed, 0))}
 	grants := [2]int{1 << (8 + h.rng.IntN(5)), 1 << (8 + h.rng.IntN(5))}
 	for i := range h.ends {
 		buffer := 1 << (8 + h.rng.IntN(5))
@@ -133,7 +131,7 @@ func (h *history) step(p, peer *player) error {
 // frame makes a data or request frame that holds id.
 func frame(kind wire.Kind, id uint64, padding int) []byte {
 	b := []byte{0x94, byte(kind), 0xa1, 'M', 0x81, 0xa1, 'p', 0xc5, 0, 0}
-	binary.BigEndian.PutUint16(b[8:], uint16(8+padding)) //nolint:gosec // small
+	binary.BigEndian.PutUint16(b[8:], uint16(8+padding))
 	b = binary.BigEndian.AppendUint64(b, id)
 	return append(b, make([]byte, padding)...)
 }
@@ -218,7 +216,7 @@ func (p *player) wrote(f *wire.Frame) error {
 	}
 	var l *letter
 	for _, c := range p.letters { // the oldest of its lane that is not taken back
-		if c.unsent && !(c.back && c.request) && (c.lane == Bulk) == f.Kind.Consumes() {
+		if c.unsent && (!c.back || !c.request) && (c.lane == Bulk) == f.Kind.Consumes() {
 			l = c
 			break
 		}
@@ -267,7 +265,7 @@ func (p *player) take(f *wire.Frame) error {
 		return fmt.Errorf("lost: got number %d, want %d", f.N, p.arrived)
 	}
 	if f.Kind.Consumes() {
-		if p.inUse += Cost(f.Size); p.inUse > uint64(p.grant) { //nolint:gosec // positive
+		if p.inUse += Cost(f.Size); p.inUse > uint64(p.grant) {
 			return fmt.Errorf("credit exceeded: %d bytes wait, %d were granted", p.inUse, p.grant)
 		}
 		p.waits = append(p.waits, *f)
@@ -333,7 +331,7 @@ func (p *player) check() error {
 	if got := s.lanes[Urgent].bytes() + s.unacked[Urgent]; got > p.buffer {
 		return fmt.Errorf("%s: %d urgent bytes kept, want at most %d", p.name, got, p.buffer)
 	}
-	if got := int(s.written - s.acked); got != s.sent.len() { //nolint:gosec // small
+	if got := int(s.written - s.acked); got != s.sent.len() {
 		return fmt.Errorf("%s: %d frames kept, but %d are not acknowledged", p.name, s.sent.len(), got)
 	}
 	if len(s.asked) != len(s.numbers) {

@@ -85,15 +85,15 @@ type Session struct {
 func New(grant, credit, buffer int) *Session {
 	return &Session{
 		buffer:  buffer,
-		grant:   uint64(grant),  //nolint:gosec // a positive size
-		granted: uint64(credit), //nolint:gosec // a positive size
-		credit:  uint64(credit), //nolint:gosec // a positive size
+		grant:   uint64(grant),
+		granted: uint64(credit),
+		credit:  uint64(credit),
 		ackAt:   min(ackBytes, grant/4),
 	}
 }
 
 // Cost is what a frame of so many bytes on the wire costs in credit.
-func Cost(size int) uint64 { return uint64(max(size, MinCost)) } //nolint:gosec // sizes are positive
+func Cost(size int) uint64 { return uint64(max(size, MinCost)) }
 
 // Room tells whether a frame of size bytes finds room in the lane now. A lane
 // that is empty always has room for one frame of the buffer's size. Each lane
@@ -319,7 +319,7 @@ func (s *Session) Unreported() bool { return s.seen != s.toldSeen || s.released 
 // much credit came back.
 func (s *Session) AckDue() bool {
 	return s.ackAsked || s.asking || s.seen-s.toldSeen >= ackFrames || s.unackedIn >= s.ackAt ||
-		s.released-s.toldBack >= uint64(s.ackAt) //nolint:gosec // ackAt is positive
+		s.released-s.toldBack >= uint64(s.ackAt)
 }
 
 // AckNow makes an ack due.

@@ -311,7 +311,7 @@ func TestQueue(t *testing.T) {
 	}
 	for round := range 2000 {
 		for range round%13 + 1 {
-			q.push(record{tag: next}, bytes.Repeat([]byte{byte(next)}, int(next%97)+1)) //nolint:gosec // small
+			q.push(record{tag: next}, bytes.Repeat([]byte{byte(next)}, int(next%97)+1))
 			next++
 		}
 		for range round % 12 {
@@ -319,7 +319,7 @@ func TestQueue(t *testing.T) {
 				check()
 			}
 		}
-		if got := q.len(); got != int(next-oldest) { //nolint:gosec // small
+		if got := q.len(); got != int(next-oldest) {
 			t.Fatalf("len: got %d, want %d", got, next-oldest)
 		}
 		if !q.empty() && cap(q.buf) > 8*(q.bytes()+4096) {

@@ -26,7 +26,7 @@ func serve(t *testing.T, handler http.HandlerFunc) (url string, d *Dialer) {
 	t.Cleanup(srv.Close)
 	roots := x509.NewCertPool()
 	roots.AddCert(srv.Certificate())
-	return "wss" + strings.TrimPrefix(srv.URL, "https"), &Dialer{TLS: &tls.Config{RootCAs: roots, ServerName: "example.com"}, UserAgent: "test"} //nolint:gosec // TLS 1.3 by default
+	return "wss" + strings.TrimPrefix(srv.URL, "https"), &Dialer{TLS: &tls.Config{RootCAs: roots, ServerName: "example.com"}, UserAgent: "test"}
 }
 
 // serveRaw hands each connection, after TLS and the request's head, to answer.

@@ -52,7 +52,7 @@ func accept(t testing.TB, server, client net.Conn) (*Socket, *peer) {
 	l := make(oneConn, 1)
 	l <- server
 	close(l)
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { //nolint:gosec // a test's
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, err := Accept(w, r, "test")
 		if err != nil {
 			t.Errorf("Accept: %v", err)

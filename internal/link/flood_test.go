@@ -1,0 +1,155 @@
+package link
+
+import (
+	"context"
+	"runtime"
+	"strings"
+	"testing"
+
+	"busd/bus"
+	"busd/internal/wire"
+)
+
+func TestCallsAreAnsweredInOrder(t *testing.T) {
+	t.Parallel()
+	block := make(chan struct{})
+	h := &handlers{handle: func(context.Context, *Link, *Incoming) error { <-block; return nil }}
+	a, peer := rawPeer(t, h, options{credit: 4 << 10})
+	call := []byte{0x94, byte(wire.Call), 0xa4, 'e', 'c', 'h', 'o', 0xc4, 0}
+	peer.say(dataFrame(1, ""))
+	// As many as there is credit for. They are not answered from the reader:
+	// whoever does not read the answers would make them pile up.
+	for range 63 {
+		peer.say(call)
+	}
+	a.mu.Lock()
+	queued := a.session.Queued()
+	a.mu.Unlock()
+	if queued != 0 {
+		t.Errorf("%d bytes of answers while the handler before them runs", queued)
+	}
+	close(block)
+	f := peer.hear(wire.Error)
+	e, err := wire.DecodeError(f.Body)
+	if err != nil || e.Code != bus.CodeUnimplemented || f.Re != 2 {
+		t.Errorf("got %v for frame %d, %v; want unimplemented for 2", e, f.Re, err)
+	}
+	if err := a.Cause(); err != nil {
+		t.Errorf("a call that nobody answers must not end the connection: %v", err)
+	}
+}
+
+func TestCallFlood(t *testing.T) {
+	t.Parallel()
+	block := make(chan struct{})
+	defer close(block)
+	h := &handlers{handle: func(context.Context, *Link, *Incoming) error { <-block; return nil }}
+	_, peer := rawPeer(t, h, options{credit: 4 << 10})
+	call := []byte{0x94, byte(wire.Call), 0xa4, 'e', 'c', 'h', 'o', 0xc4, 0}
+	peer.say(dataFrame(1, ""))
+	for range 64 {
+		peer.say(call)
+	}
+	wantCode(t, "calls without credit", peer.hearDrop(), bus.CodeProtocolError)
+}
+
+func TestAnswersThatNobodyAcknowledges(t *testing.T) {
+	t.Parallel()
+	handled := make(chan struct{}, 1000)
+	h := &handlers{handle: func(ctx context.Context, l *Link, in *Incoming) error {
+		err := l.Reply(ctx, in.N, must(wire.AppendAnswer(nil, in.N, msg("Note"), note{Text: strings.Repeat("x", 1000)})))
+		handled <- struct{}{}
+		return err
+	}}
+	a, peer := rawPeer(t, h, options{buffer: 10 << 10, credit: 64 << 10})
+	for range 100 {
+		peer.say(requestFrame(1, ""))
+	}
+	for range 10 {
+		receive(t, handled, "a handler")
+	}
+	peer.hear(wire.Answer)
+	if got := a.Queued(); got > 10<<10 {
+		t.Errorf("%d bytes of answers are kept, want at most %d", got, 10<<10)
+	}
+	peer.write(wire.AppendAck(nil, 10, 0))
+	for range 10 {
+		receive(t, handled, "a handler after the ack")
+	}
+}
+
+func TestAnswersToNothing(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		frame []byte
+		say   int
+		sent  int
+		want  bus.Code
+	}{
+		{"answer to what was never sent", must(wire.AppendAnswer(nil, 9, nil, nil)), 1, 1, bus.CodeProtocolError},
+		{"answer to number 0", must(wire.AppendAnswer(nil, 0, nil, nil)), 1, 1, bus.CodeProtocolError},
+		{"error to what was never sent", wire.AppendError(nil, 9, bus.Errorf(bus.CodeInternal, "")), 1, 1, bus.CodeProtocolError},
+		{"answer to a one-way message", must(wire.AppendAnswer(nil, 1, nil, nil)), 1, 1, 0},
+		{"the same for ever", must(wire.AppendAnswer(nil, 1, nil, nil)), 3, 2, bus.CodeProtocolError},
+		{"errors for ever", wire.AppendError(nil, 1, bus.Errorf(bus.CodeInternal, "")), 3, 2, bus.CodeProtocolError},
+		{"an error without a map", []byte{0x94, byte(wire.Error), 1, 0xc0}, 1, 1, bus.CodeProtocolError},
+	}
+	for _, tt := range tests {
+		a, peer := rawPeer(t, nil, options{})
+		for i := range tt.sent {
+			if err := a.Send(t.Context(), dataFrame(int64(i), "")); err != nil {
+				t.Fatal(err)
+			}
+			peer.hear(wire.Data)
+		}
+		for range tt.say {
+			peer.say(tt.frame)
+		}
+		if tt.want != 0 {
+			wantCode(t, tt.name, peer.hearDrop(), tt.want)
+			continue
+		}
+		peer.say(requestFrame(1, "still there"))
+		peer.hear(wire.Answer)
+	}
+}
+
+func TestErrorFlood(t *testing.T) {
+	t.Parallel()
+	block := make(chan struct{})
+	h := &handlers{handle: func(context.Context, *Link, *Incoming) error { <-block; return nil }}
+	a, peer := rawPeer(t, h, options{room: 4096})
+	const n = 1000
+	for i := range int64(n) {
+		if err := a.Send(t.Context(), dataFrame(i, "")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for peer.hear(wire.Data).N < n {
+		continue
+	}
+	peer.say(requestFrame(1, ""))
+	long := &bus.Error{Code: bus.CodeInternal, Reason: strings.Repeat("x", 1000)}
+	for i := range uint64(n) {
+		peer.say(wire.AppendError(nil, i+1, long))
+	}
+	peer.write(wire.AppendAck(nil, n, 0))
+	if err := a.Flush(t.Context()); err != nil { // so it has read everything
+		t.Fatal(err)
+	}
+	a.mu.Lock()
+	waiting, size := len(a.inbox.taken)-1, 0 // but for the request
+	if b := a.inbox.waiting; b != nil {
+		waiting, size = waiting+len(b.frames), cap(b.bytes)
+	}
+	a.mu.Unlock()
+	if waiting > maxErrors || size > 64<<10 {
+		t.Errorf("%d errors wait, in %d bytes; want at most %d", waiting, size, maxErrors)
+	}
+	close(block)
+	peer.hear(wire.Answer)
+	for len(h.failures()) < maxErrors {
+		runtime.Gosched()
+	}
+}

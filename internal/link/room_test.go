@@ -1,0 +1,148 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"busd/bus"
+)
+
+func TestSendNow(t *testing.T) {
+	t.Parallel()
+	block := make(chan struct{})
+	hb := &handlers{handle: func(ctx context.Context, _ *Link, _ *Incoming) error {
+		select {
+		case <-block:
+		case <-ctx.Done():
+		}
+		return nil
+	}}
+	a, b := pair(t, nil, hb, options{credit: 4 << 10, buffer: 8 << 10})
+	var err error
+	sent := 0
+	for ; err == nil && sent < 1000; sent++ {
+		err = a.SendNow(dataFrame(1, strings.Repeat("x", 100)))
+	}
+	wantDropped(t, "SendNow without room", err, bus.CodeSlowConsumer)
+	if sent < 60 {
+		t.Errorf("room for %d messages of 120 bytes in 8 KiB", sent)
+	}
+	wantDropped(t, "SendNow after the end", a.SendNow(dataFrame(1, "")), bus.CodeSlowConsumer)
+	close(block)
+	wantDropped(t, "the slow consumer", b.wait(t), bus.CodeSlowConsumer)
+	wantDropped(t, "the sender", a.wait(t), bus.CodeSlowConsumer)
+}
+
+func TestSendWaitsForRoom(t *testing.T) {
+	t.Parallel()
+	block := make(chan struct{})
+	hb := &handlers{handle: func(ctx context.Context, _ *Link, _ *Incoming) error {
+		select {
+		case <-block:
+		case <-ctx.Done():
+		}
+		return nil
+	}}
+	a, _ := pair(t, nil, hb, options{credit: 1 << 10, buffer: 2 << 10})
+	frame := dataFrame(1, strings.Repeat("x", 100))
+	fill := func() (err error) {
+		for range 100 {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+			err = a.Send(ctx, frame)
+			cancel()
+			if err != nil {
+				break
+			}
+		}
+		return err
+	}
+	wantCode(t, "Send without room", fill(), bus.CodeDeadlineExceeded)
+	results := make(chan error, 20)
+	for range 20 {
+		go func() { results <- a.Send(t.Context(), frame) }()
+	}
+	close(block)
+	for range 20 {
+		if err := receive(t, results, "a sender who waited"); err != nil {
+			t.Errorf("a sender who waited: %v", err)
+		}
+	}
+}
+
+func TestSendersWakeAtTheEnd(t *testing.T) {
+	t.Parallel()
+	block := make(chan struct{})
+	defer close(block)
+	hb := &handlers{handle: func(context.Context, *Link, *Incoming) error { <-block; return nil }}
+	a, _ := pair(t, nil, hb, options{credit: 1 << 10, buffer: 2 << 10})
+	frame := dataFrame(1, strings.Repeat("x", 100))
+	for a.Queued()+len(frame) <= 2<<10 {
+		if err := a.Send(t.Context(), frame); err != nil {
+			t.Fatal(err)
+		}
+	}
+	results := make(chan error, 4)
+	go func() { results <- a.Send(context.Background(), frame) }()
+	go func() { results <- a.SendAcked(context.Background(), frame) }()
+	go func() { results <- a.Flush(context.Background()) }()
+	go func() { _, err := a.Request(context.Background(), frame); results <- err }()
+	a.Drop(bus.Errorf(bus.CodeAborted, "enough"))
+	for range 4 {
+		if err := receive(t, results, "one who waited"); !errors.Is(err, bus.ErrDropped) {
+			t.Errorf("one who waited: got %v, want ErrDropped", err)
+		}
+	}
+}
+
+func TestWithdrawGivesRoomBack(t *testing.T) {
+	t.Parallel()
+	pa, _ := Pipe(t, 1)
+	a := newEnd(pa, nil, options{buffer: 2 << 10, credit: 1 << 10}.orDefaults()) // Run has not begun: nothing is written
+	ctx, cancel := context.WithCancel(t.Context())
+	results := make(chan error, 15)
+	frame := requestFrame(1, strings.Repeat("x", 100))
+	for range cap(results) {
+		go func() {
+			_, err := a.Request(ctx, frame)
+			results <- err
+		}()
+	}
+	for a.Queued() < len(frame)*cap(results) {
+		runtime.Gosched()
+	}
+	sent, flushed := make(chan error, 1), make(chan error, 1)
+	go func() { sent <- a.Send(t.Context(), dataFrame(1, strings.Repeat("y", 1000))) }()
+	cancel()
+	for range cap(results) {
+		wantCode(t, "a canceled request", receive(t, results, "a request"), bus.CodeCanceled)
+	}
+	if err := receive(t, sent, "who waited for room"); err != nil {
+		t.Errorf("who waited for room: %v", err)
+	}
+	go func() { flushed <- a.Flush(t.Context()) }()
+	a.Drop(bus.Errorf(bus.CodeAborted, "over"))
+	wantDropped(t, "Flush", receive(t, flushed, "Flush"), bus.CodeAborted)
+}
+
+func TestFlushWithNothingButWithdrawn(t *testing.T) {
+	t.Parallel()
+	pa, _ := Pipe(t, 1)
+	a := newEnd(pa, nil, options{}.orDefaults())
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { _, err := a.Request(ctx, requestFrame(1, "")); done <- err }()
+	for a.Queued() == 0 {
+		runtime.Gosched()
+	}
+	flushed := make(chan error, 1)
+	go func() { flushed <- a.Flush(t.Context()) }()
+	cancel()
+	receive(t, done, "the request")
+	if err := receive(t, flushed, "Flush"); err != nil {
+		t.Errorf("Flush: %v", err)
+	}
+}

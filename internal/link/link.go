@@ -80,8 +80,9 @@ type Link struct {
 	pongs     []string
 	cancels   []uint64
 	ending    *ending
-	finishing *bus.Error // end with this once what has arrived is handled
-	room      chan struct{}
+	finishing *bus.Error    // end with this once what has arrived is handled
+	waiters   [2][]*waiter  // for room, by lane
+	flushing  chan struct{} // closed when there may be nothing left to write or to ack
 	tags      uint64
 	waiting   map[uint64]chan Answer // by tag
 	most      int                    // how many ever waited at once
@@ -106,7 +107,7 @@ type ending struct {
 func New(cfg Config) *Link {
 	l := &Link{cfg: cfg, session: cfg.Session}
 	l.conn, l.endConn = context.WithCancelCause(context.Background())
-	l.handling, l.endHandling = context.WithCancelCause(context.Background())
+	l.handling, l.endHandling = context.WithCancelCause(context.WithValue(context.Background(), handlerKey{}, l))
 	cfg.Socket.Handle(l.onPing, l.onPong)
 	return l
 }

@@ -133,6 +133,7 @@ func (l *Link) ackedLocked(f *wire.Frame) error {
 		l.session.AckNow()
 	}
 	l.roomLocked()
+	l.flushedLocked()
 	l.wakeLocked() // credit may have come
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"busd/bus"
@@ -145,4 +146,44 @@ func TestFlushWithNothingButWithdrawn(t *testing.T) {
 	if err := receive(t, flushed, "Flush"); err != nil {
 		t.Errorf("Flush: %v", err)
 	}
+}
+
+// A large frame that waits for room is not passed by small ones for ever.
+func TestRoomIsGivenInOrder(t *testing.T) {
+	t.Parallel()
+	synctestWithoutParallel(t, func(t *testing.T) {
+		handled := make(chan int64, 1000)
+		gate := make(chan struct{})
+		hb := &handlers{handle: func(_ context.Context, _ *Link, in *Incoming) error {
+			<-gate
+			m, err := unpackNote(in.Body)
+			handled <- m.ID
+			return err
+		}}
+		a, _ := pair(t, nil, hb, options{credit: 4 << 10, buffer: 4 << 10})
+		send := func(id int64, size int) chan error {
+			sent := make(chan error, 1)
+			go func() { sent <- a.Send(t.Context(), dataFrame(id, strings.Repeat("x", size))) }()
+			synctest.Wait()
+			return sent
+		}
+		for waiting := false; !waiting; { // until neither credit nor buffer is left
+			send(0, 100)
+			a.mu.Lock()
+			waiting = len(a.waiters[bulk]) > 0
+			a.mu.Unlock()
+		}
+		large, small := send(1, 800), send(2, 1)
+		close(gate)
+		for _, sent := range []chan error{large, small} {
+			if err := receive(t, sent, "who waited for room"); err != nil {
+				t.Errorf("who waited for room: %v", err)
+			}
+		}
+		for id := int64(0); id != 1; {
+			if id = receive(t, handled, "a message"); id == 2 {
+				t.Fatal("a small message passed a large one that waited for room")
+			}
+		}
+	})
 }

@@ -36,8 +36,7 @@ func (l *Link) SendNow(frame []byte) error {
 		return l.ending.cause
 	}
 	if !l.session.Room(bulk, len(frame)) {
-		slow := bus.Errorf(bus.CodeSlowConsumer, "no room for a message that may not wait")
-		l.endLocked(ending{cause: slow.Dropped(), say: slow, close: slow.Code.CloseCode()})
+		l.slowLocked("no room for a message that may not wait")
 		return l.ending.cause
 	}
 	l.session.Put(bulk, frame)
@@ -79,34 +78,6 @@ func (l *Link) putAnswer(ctx context.Context, frame []byte) {
 	_ = l.put(ctx, urgent, frame, func() { l.session.Put(urgent, frame) })
 }
 
-// put waits for room and queues.
-func (l *Link) put(ctx context.Context, lane session.Lane, frame []byte, queue func()) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for l.ending == nil && !l.session.Room(lane, len(frame)) {
-		if l.room == nil {
-			l.room = make(chan struct{})
-		}
-		room := l.room
-		l.mu.Unlock()
-		select {
-		case <-room:
-		case <-ctx.Done():
-		case <-l.conn.Done():
-		}
-		l.mu.Lock()
-		if l.ending == nil && ctx.Err() != nil {
-			return ended(ctx, "no room for the message in time: the peer reads too slowly")
-		}
-	}
-	if l.ending != nil {
-		return l.ending.cause
-	}
-	queue()
-	l.wakeLocked()
-	return nil
-}
-
 // ended says that a context is over; late is the reason where its time was.
 func ended(ctx context.Context, late string) *bus.Error {
 	code := bus.CodeOf(ctx.Err())
@@ -114,14 +85,6 @@ func ended(ctx context.Context, late string) *bus.Error {
 		late = "the wait was canceled"
 	}
 	return bus.Wrap(code, context.Cause(ctx), late)
-}
-
-// roomLocked wakes all who wait for room; each looks again.
-func (l *Link) roomLocked() {
-	if l.room != nil {
-		close(l.room)
-		l.room = nil
-	}
 }
 
 // await puts a frame with a tag and waits until something comes back for it;
@@ -189,6 +152,7 @@ func (l *Link) withdrawLocked(tag uint64) {
 		l.cancels = append(l.cancels, n)
 	} else {
 		l.roomLocked()
+		l.flushedLocked()
 	}
 	l.wakeLocked()
 }
@@ -210,13 +174,13 @@ func (l *Link) Flush(ctx context.Context) error {
 			l.session.AskAck() // else it would wait for company
 			l.wakeLocked()
 		}
-		if l.room == nil {
-			l.room = make(chan struct{})
+		if l.flushing == nil {
+			l.flushing = make(chan struct{})
 		}
-		room := l.room
+		flushing := l.flushing
 		l.mu.Unlock()
 		select {
-		case <-room:
+		case <-flushing:
 		case <-l.conn.Done():
 		case <-ctx.Done():
 			return ended(ctx, "the peer did not take everything in time")

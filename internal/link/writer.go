@@ -82,7 +82,7 @@ func (l *Link) nextBatch(b []byte) (_ []byte, goodbye *ending, ok bool) {
 	}
 	b = l.session.AppendFrames(b, batchBytes)
 	if !l.session.Unsent() {
-		l.roomLocked() // who flushes waits for it
+		l.flushedLocked()
 	}
 	if len(b) > 0 {
 		return b, nil, true

@@ -73,6 +73,15 @@ func (e *Error) Error() string {
 	return s
 }
 
+// Text returns what a peer is told: "path: reason", without the part that is
+// empty.
+func (e *Error) Text() string {
+	if e.Path == "" {
+		return e.Reason
+	}
+	return e.Path + ": " + e.Reason
+}
+
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 

@@ -2,6 +2,7 @@ package msgbus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -80,7 +81,10 @@ func (g *greeting) readHello() (*wire.HelloFrame, error) {
 	stop := context.AfterFunc(g.server.gate.open, g.socket.Abort) // a server that stops waits for no hello
 	b, err := g.socket.Read()
 	stop()
-	if err != nil {
+	switch {
+	case bus.CodeOf(err) == bus.CodeDeadlineExceeded && !errors.As(err, new(*link.Fault)):
+		return nil, bus.Errorf(bus.CodeDeadlineExceeded, "no hello within %s", limit)
+	case err != nil:
 		return nil, err
 	}
 	f, err := wire.Decoder{}.Next(b)

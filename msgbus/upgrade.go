@@ -20,7 +20,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	svc := s.services[strings.TrimPrefix(r.URL.Path, "/")]
 	switch {
 	case svc == nil || r.URL.RawPath != "" || !strings.HasPrefix(r.URL.Path, "/"):
-		s.refuse(w, r, http.StatusNotFound, bus.Errorf(bus.CodeNotFound, "no service at this path: want /System/Component"))
+		s.refuse(w, r, http.StatusNotFound, bus.Errorf(bus.CodeNotFound, "no service at this path: want /System/Component, as the service is named"))
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD")
 		s.refuse(w, r, http.StatusMethodNotAllowed, bus.Errorf(bus.CodeUnimplemented, "method %s: want GET", r.Method))

@@ -93,6 +93,10 @@ type Config struct {
 	// [Client.Close] or the end of Run's context, after its last handler has
 	// returned. why matches [bus.ErrDropped].
 	OnDrop func(ctx context.Context, c *Client, why error)
+	// OnRetry is told, by Run, why there is no connection and how long it
+	// waits before the next attempt: after each attempt that failed, and after
+	// OnDrop.
+	OnRetry func(c *Client, why error, wait time.Duration)
 	// OnError is told of one-way messages that failed at the service, before
 	// the drop that mostly follows, and of handlers that failed here.
 	OnError func(c *Client, err error)

@@ -40,6 +40,9 @@ func (c *Client) keepConnected(ctx context.Context) error {
 			continue
 		}
 		c.log.Info("waiting to connect", keys.Attempt(attempt+1), keys.Wait(pause), keys.Code(err), keys.Reason(err))
+		if c.cfg.OnRetry != nil {
+			c.protect("OnRetry", func() { c.cfg.OnRetry(c, err, pause) })
+		}
 		if !c.sleep(ctx, pause) {
 			continue
 		}

@@ -309,3 +309,42 @@ func TestSendWaitsForAConnection(t *testing.T) {
 		}
 	})
 }
+
+// OnRetry tells a program why it is not connected, and for how long.
+func TestOnRetry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		type retry struct {
+			why  error
+			wait time.Duration
+		}
+		told := make(chan retry, 10)
+		srv := bustest.NewServer(t, msgbus.Config{}, newRoom(nil))
+		attempts := 0
+		c := srv.Client(msgclient.Config{
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				if attempts++; attempts == 1 {
+					return nil, errors.New("no route")
+				}
+				return srv.DialContext(ctx, network, address)
+			},
+			OnRetry: func(_ *msgclient.Client, why error, wait time.Duration) { told <- retry{why, wait} },
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		begin := time.Now()
+		go func() { ended <- c.Run(ctx) }()
+		first := next(t, told, "the first attempt's failure")
+		wantCode(t, "the first attempt", first.why, bus.CodeUnavailable)
+		for !c.Connected() {
+			time.Sleep(time.Millisecond)
+		}
+		if took := time.Since(begin); took < first.wait || took > first.wait+10*time.Millisecond {
+			t.Errorf("connected after %s, told to be after %s", took, first.wait)
+		}
+		srv.Cut()
+		wantCode(t, "the cut", next(t, told, "the cut").why, bus.CodeUnavailable)
+		cancel()
+		next(t, ended, "the end of Run")
+	})
+}

@@ -82,7 +82,7 @@ func Refuse(s Socket, err error) {
 			return
 		}
 	}
-	if s.Close(code, e.Reason) == nil {
+	if s.Close(code, e.Text()) == nil {
 		s.Drain()
 	}
 }

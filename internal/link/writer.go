@@ -58,7 +58,7 @@ func (l *Link) write(first []byte) {
 			}
 		}
 		if goodbye != nil {
-			_ = l.cfg.Socket.Close(goodbye.close, goodbye.cause.Reason) // the line may be gone already
+			_ = l.cfg.Socket.Close(goodbye.close, goodbye.cause.Text()) // the line may be gone already
 			return
 		}
 	}

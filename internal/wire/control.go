@@ -167,19 +167,11 @@ func DecodeWelcome(body []byte) (*WelcomeFrame, error) {
 func AppendDrop(dst []byte, e *bus.Error) []byte {
 	return appendControl(appendHead(dst, Drop, 2), &dropFrame{
 		Code:     int64(e.Code),
-		Reason:   cut(reason(e)),
+		Reason:   cut(e.Text()),
 		Retry:    e.Retry.When.String(),
 		AfterMS:  e.Retry.After.Milliseconds(),
 		SpreadMS: e.Retry.Spread.Milliseconds(),
 	})
-}
-
-// reason puts the path before the reason, as a drop has no place for it.
-func reason(e *bus.Error) string {
-	if e.Path == "" {
-		return e.Reason
-	}
-	return e.Path + ": " + e.Reason
 }
 
 // DecodeDrop reads the map of a drop frame: why the peer ends the connection.

@@ -131,7 +131,7 @@ var statuses = map[int]bus.Code{
 	http.StatusUnauthorized:        bus.CodeUnauthenticated,
 	http.StatusForbidden:           bus.CodePermissionDenied,
 	http.StatusNotFound:            bus.CodeNotFound,
-	http.StatusMethodNotAllowed:    bus.CodeProtocolError,
+	http.StatusMethodNotAllowed:    bus.CodeUnimplemented,
 	http.StatusUpgradeRequired:     bus.CodeUnsupportedVersion,
 	http.StatusTooManyRequests:     bus.CodeResourceExhausted,
 	http.StatusServiceUnavailable:  bus.CodeResourceExhausted,

@@ -275,9 +275,9 @@ func (i *innocent) fault(err error) {
 	i.faults = append(i.faults, err)
 }
 
-// ping makes one round trip, within a second.
+// ping makes one round trip, within a second (the race detector needs more).
 func (i *innocent) ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, slow*time.Second)
 	defer cancel()
 	begin := time.Now()
 	_, err := msgclient.Request[Pong](ctx, i.client, Ping{ID: 1})

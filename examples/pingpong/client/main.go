@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"time"
 
+	"busd/bus"
 	"busd/examples/pingpong"
 	"busd/msgclient"
 )
@@ -25,10 +26,7 @@ func main() {
 		CAFiles:  []string{".busd/ca.crt"},
 	})
 	if err == nil {
-		if err := c.Connect(ctx); err != nil {
-			fmt.Println("not connected yet:", err)
-		}
-		err = c.Run(ctx) // keeps connected until ctrl-C, or the service refuses for good
+		err = c.Run(ctx) // connects, and keeps connected until ctrl-C, or the service refuses for good
 	}
 	if ctx.Err() == nil {
 		fmt.Fprintln(os.Stderr, "client:", err)
@@ -48,6 +46,9 @@ func newPlayer(pause time.Duration, cfg msgclient.Config) (*msgclient.Client, er
 	}
 	cfg.OnDrop = func(_ context.Context, _ *msgclient.Client, why error) {
 		fmt.Println("dropped:", why)
+	}
+	cfg.OnRetry = func(_ *msgclient.Client, why error, wait time.Duration) {
+		fmt.Printf("not connected: %s; again in %s\n", bus.AsError(why).Text(), wait.Round(time.Millisecond))
 	}
 	c, err := msgclient.New(cfg)
 	if err != nil {

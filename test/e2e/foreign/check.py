@@ -240,7 +240,7 @@ def nested(depth):
 
 async def ignores_what_is_newer():
     c = await client(features=["teleport"], colour="blue").connect()
-    await c.ws.send(msgbus.pack([4, 1, "Ping", {"id": 1}, 0, 0, "new", {}]) + msgbus.pack([3, 0, 0, "new"]))
+    await c.ws.send(msgbus.pack([4, 1, "Ping", {"id": 1}, 0, 0, "new", {}]) + msgbus.pack([3, 0, 0, 0, "new"]))
     c.sent, c.spent = 1, 64
     equal("ping", await c.request("Ping", {"id": 2}), ("Pong", {"id": 2}))
     try:

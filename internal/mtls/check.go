@@ -48,6 +48,19 @@ func checkClientChain(chain []*x509.Certificate) error {
 	return nil
 }
 
+// serverFault says why no client would believe a server with this certificate;
+// "" is nothing. Without any extended key usage a certificate is good for all.
+func serverFault(leaf *x509.Certificate) string {
+	limited := len(leaf.ExtKeyUsage)+len(leaf.UnknownExtKeyUsage) > 0
+	switch {
+	case limited && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny):
+		return "it is not made for servers: want extended key usage serverAuth"
+	case len(leaf.DNSNames)+len(leaf.IPAddresses) == 0:
+		return "it names no host: want a DNS name or an address among its alternative names, which clients compare with where they connect"
+	}
+	return ""
+}
+
 // keyFault says what is wrong with a certificate's key; "" is nothing. It
 // accepts ECDSA with P-256, P-384 or P-521, Ed25519, and RSA from MinRSABits
 // up: crypto/tls accepts RSA keys of 1024 bits.

@@ -392,11 +392,15 @@ func TestServerConfigRefuses(t *testing.T) {
 			t.Errorf("%s: got %v, want failed_precondition", what, err)
 		}
 	}
-	keyPEM, err := p.ca.KeyPEM()
+	server, err := p.ca.Issue(mtls.Request{Name: "server", DNS: []string{"localhost"}, Server: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := mtls.MaterialFromPEM(p.ca.CertPEM(), keyPEM, p.ca.CertPEM()); err != nil {
+	keyPEM, err := server.KeyPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mtls.MaterialFromPEM(server.CertPEM(), keyPEM, p.ca.CertPEM()); err != nil {
 		t.Errorf("from PEM: %v", err)
 	}
 }

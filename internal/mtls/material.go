@@ -58,6 +58,9 @@ func serverMaterial(cert, key pemFile, cas []pemFile) (Material, error) {
 	if fault := keyFault(pair.Leaf); fault != "" {
 		return Material{}, broken(nil, cert.name+": it has "+fault)
 	}
+	if fault := serverFault(pair.Leaf); fault != "" {
+		return Material{}, broken(nil, cert.name+": "+fault)
+	}
 	pool, err := parseCAs(cas)
 	if err != nil {
 		return Material{}, err
@@ -129,14 +132,14 @@ func readFile(what, path string) (pemFile, error) {
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
-		return pemFile{}, broken(errors.New("is not a regular file"), name)
+		return pemFile{}, broken(errors.New("it is not a regular file"), name)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return pemFile{}, broken(plainCause(err), name)
 	}
 	if len(data) > maxFile {
-		return pemFile{}, broken(errors.New("is larger than 8 MiB"), name)
+		return pemFile{}, broken(errors.New("it is larger than 8 MiB"), name)
 	}
 	return pemFile{name, data}, nil
 }
@@ -230,13 +233,13 @@ func noPEM(data []byte, want string) error {
 	block, _ := pem.Decode(data)
 	switch {
 	case len(bytes.TrimSpace(data)) == 0:
-		return errors.New("is empty")
+		return errors.New("it is empty")
 	case block == nil:
-		return errors.New("is not PEM (-----BEGIN …): want a " + want)
+		return errors.New("it is not PEM (-----BEGIN …): want a " + want)
 	case strings.Contains(block.Type, "ENCRYPTED"):
-		return errors.New("is encrypted: the key must stand in the clear in a file that only its owner may read")
+		return errors.New("it is encrypted: the key must stand in the clear in a file that only its owner may read")
 	}
-	return errors.New("holds a " + strings.ToLower(block.Type) + ": want a " + want)
+	return errors.New("it holds a " + strings.ToLower(block.Type) + ": want a " + want)
 }
 
 // plainCause leaves out the path, which the reason names already.

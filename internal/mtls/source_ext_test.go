@@ -126,7 +126,7 @@ func TestSourceKeepsTheLastGoodState(t *testing.T) {
 	if err := os.WriteFile(d.files.CA[0], nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Reload(); err == nil || !strings.Contains(err.Error(), "CA file "+d.files.CA[0]+": is empty") {
+	if _, err := s.Reload(); err == nil || !strings.Contains(err.Error(), "CA file "+d.files.CA[0]+": it is empty") {
 		t.Errorf("empty CA file: got %v, want it named", err)
 	}
 	meet(t, s.Config(), clientConfig(t, &mtls.Credentials{Certificate: &p.client, CAs: p.cas()})).fine(t)
@@ -186,12 +186,12 @@ func TestSourceRefusesFiles(t *testing.T) {
 		{"missing key", func(d *desk) { d.files.Key += "x" }, "key file DIR/s.keyx: no such file or directory"},
 		{"no key named", func(d *desk) { d.files.Key = "" }, "no certificate file or no key file"},
 		{"no CA named", func(d *desk) { d.files.CA = nil }, "no CA is named"},
-		{"not PEM", func(d *desk) { put(d.files.Cert, "hello", 0o600) }, "certificate file DIR/s.crt: is not PEM"},
-		{"empty key", func(d *desk) { put(d.files.Key, "\n", 0o600) }, "key file DIR/s.key: is empty"},
-		{"certificate in the key's place", func(d *desk) { put(d.files.Key, string(p.ca.CertPEM()), 0o600) }, "key file DIR/s.key: holds a certificate"},
+		{"not PEM", func(d *desk) { put(d.files.Cert, "hello", 0o600) }, "certificate file DIR/s.crt: it is not PEM"},
+		{"empty key", func(d *desk) { put(d.files.Key, "\n", 0o600) }, "key file DIR/s.key: it is empty"},
+		{"certificate in the key's place", func(d *desk) { put(d.files.Key, string(p.ca.CertPEM()), 0o600) }, "key file DIR/s.key: it holds a certificate"},
 		{"encrypted key", func(d *desk) {
 			put(d.files.Key, "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", 0o600)
-		}, "key file DIR/s.key: is encrypted"},
+		}, "key file DIR/s.key: it is encrypted"},
 		{"another key", func(d *desk) {
 			other, err := p.ca.KeyPEM()
 			if err != nil {
@@ -209,7 +209,22 @@ func TestSourceRefusesFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "mode 0604"},
-		{"directory for CA", func(d *desk) { d.files.CA[0] = d.dir }, "CA file DIR: is not a regular file"},
+		{"a client's certificate", func(d *desk) {
+			issued, err := p.ca.Issue(mtls.Request{Name: "x", DNS: []string{"localhost"}, Client: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, d.files.Cert, d.files.Key, issued)
+		}, "certificate file DIR/s.crt: it is not made for servers: want extended key usage serverAuth"},
+		{"certificate of no host", func(d *desk) {
+			key, err := p.ca.KeyPEM()
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(d.files.Cert, string(p.ca.CertPEM()), 0o600)
+			put(d.files.Key, string(key), 0o600)
+		}, "certificate file DIR/s.crt: it names no host"},
+		{"directory for CA", func(d *desk) { d.files.CA[0] = d.dir }, "CA file DIR: it is not a regular file"},
 		{"leaf for CA", func(d *desk) { d.files.CA[0] = d.files.Cert }, "is not a CA's"},
 		{"broken CA", func(d *desk) {
 			put(d.files.CA[0], "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", 0o600)

@@ -100,7 +100,7 @@ func TestDialRefused(t *testing.T) {
 		{401, [2]string{}, `{"code":"unauthenticated","reason":"no certificate"}`, bus.CodeUnauthenticated, 0, "the server refused the connection: no certificate"},
 		{403, [2]string{}, "{\"reason\":\"a\\u001b[31m\"}", bus.CodePermissionDenied, 0, "the server refused the connection: a?[31m"},
 		{404, [2]string{}, "<html>", bus.CodeNotFound, 0, "the server refused the connection"},
-		{405, [2]string{}, "", bus.CodeProtocolError, 0, ""},
+		{405, [2]string{}, "", bus.CodeUnimplemented, 0, ""},
 		{426, [2]string{}, "", bus.CodeUnsupportedVersion, 0, ""},
 		{429, [2]string{"Retry-After", "7"}, "", bus.CodeResourceExhausted, 7 * time.Second, ""},
 		{500, [2]string{}, "", bus.CodeInternal, 0, ""},

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 )
 
 // Options say where a configuration comes from.
@@ -52,6 +53,8 @@ func plain(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "there is no such file"
+	case errors.Is(err, syscall.EISDIR):
+		return "it is a directory"
 	case errors.As(err, &path):
 		return path.Err.Error()
 	}

@@ -96,6 +96,9 @@ func CodeOf(err error) Code {
 	case err == nil:
 		return 0
 	case errors.As(err, &e):
+		if e == nil { // a nil *Error in an error is none
+			return 0
+		}
 		return e.Code
 	case errors.Is(err, context.DeadlineExceeded):
 		return CodeDeadlineExceeded

@@ -34,7 +34,11 @@ type greeting struct {
 // link's reader.
 func (g *greeting) run() {
 	s := g.server
-	defer s.gate.leave(g.service, g.peer.Name)
+	defer func() {
+		if !g.behind { // else OnConnect's goroutine does
+			s.gate.leave(g.service, g.peer.Name)
+		}
+	}()
 	hello, err := g.readHello()
 	if err != nil {
 		g.refuse(err)
@@ -155,7 +159,9 @@ func (g *greeting) link(c *Conn, hello *wire.HelloFrame, log *zap.Logger) *link.
 func (g *greeting) admit(c *Conn) error {
 	older, claimed := g.server.registry.claim(c)
 	if !claimed {
-		older.link.Probe(probeWait)
+		if _, live := g.server.registry.conn(older.trid); live { // else nobody reads its pong yet
+			older.link.Probe(probeWait)
+		}
 		return bus.Errorf(bus.CodeAlreadyExists, "%s is connected already", c.identity)
 	}
 	if older != nil {
@@ -192,14 +198,16 @@ func (g *greeting) onConnect(c *Conn) error {
 				g.onDrop(c, c.link.Cause()) // too late; but whom it accepted it sees dropped
 			}
 			g.over(c)
+			g.server.gate.leave(g.service, g.peer.Name)
 		}
 	}()
 	select {
 	case err := <-returned:
-		if err == nil {
+		e := bus.AsError(err)
+		if e == nil { // also a nil *bus.Error
 			return nil
 		}
-		refusal := *bus.AsError(err)
+		refusal := *e
 		refusal.Remote = false // whoever told OnConnect, this service tells the client
 		return g.turnAway(c, &refusal)
 	case <-ctx.Done():

@@ -35,6 +35,9 @@ const (
 
 	// maxBatch bounds a WebSocket message, which may hold several frames.
 	maxBatch = 1 << 20
+	// maxMessage is what MaxMessage may be: a WebSocket message holds a frame
+	// beside what was queued with it, and a client's buffer of as much.
+	maxMessage = maxBatch / 2
 	// maxHello bounds the first message.
 	maxHello = 16 << 10
 	// minCredit is the least credit that lets a protocol work.

@@ -206,8 +206,8 @@ func (s *Service) complete() error {
 	s.MaxConns = orDefault(s.MaxConns, DefaultMaxConns)
 	s.Credit = orDefault(s.Credit, DefaultCredit)
 	s.MaxMessage = orDefault(s.MaxMessage, min(DefaultMaxMessage, s.Credit/4))
-	if s.MaxConns < 0 || s.Credit < minCredit || s.MaxMessage < 0 || s.MaxMessage > s.Credit/4 {
-		return bus.Errorf(bus.CodeInvalidArgument, "service %s: want MaxConns > 0, Credit >= %d and MaxMessage at most a quarter of Credit", s.Name(), minCredit)
+	if s.MaxConns < 0 || s.Credit < minCredit || s.MaxMessage < 0 || s.MaxMessage > min(s.Credit/4, maxMessage) {
+		return bus.Errorf(bus.CodeInvalidArgument, "service %s: want MaxConns > 0, Credit >= %d and MaxMessage at most a quarter of Credit and %d", s.Name(), minCredit, maxMessage)
 	}
 	for _, d := range s.Schema.Messages() {
 		if d.From == schema.FromClient && s.handlers[d.Name] == nil {

@@ -70,7 +70,13 @@ func (c *Client) dial(ctx context.Context, target *url.URL) error {
 		link.Refuse(sock, err)
 		return err
 	}
-	return c.welcomed(conn, head)
+	if err := c.adopt(conn, head); err != nil {
+		conn.sayGoodbye()
+		link.Refuse(sock, err)
+		return err
+	}
+	c.begin(conn)
+	return nil
 }
 
 // givenUp says that an attempt ended with its context.
@@ -172,27 +178,25 @@ func (c *Client) connected(sock *ws.Socket, welcome *wire.WelcomeFrame, contract
 		welcome: welcome, contract: contract, since: time.Now(),
 		ready: make(chan struct{}), over: make(chan struct{}), gone: make(chan struct{}),
 	}
+	ping := time.Duration(min(welcome.KeepAliveMS, maxPingMS)) * time.Millisecond
 	conn.link = link.New(link.Config{
 		Socket:       sock,
 		Session:      session.New(c.cfg.Credit, int(welcome.Credit), session.DefaultBuffer),
 		Decoder:      wire.Decoder{Contract: contract, From: schema.FromService, Limit: c.cfg.Credit / 4},
 		Handler:      &dispatch{client: c, conn: conn},
 		MessageLimit: maxBatch,
-		Silence:      silence,
-		PingEvery:    time.Duration(welcome.KeepAliveMS) * time.Millisecond,
+		Silence:      max(silence, 2*ping+pongTimeout),
+		PingEvery:    ping,
 		PongWithin:   pongTimeout,
 	})
 	return conn
 }
 
-// welcomed begins a connection's life.
-func (c *Client) welcomed(conn *connection, head []byte) error {
+// adopt makes a connection the client's, unless it was closed meanwhile.
+func (c *Client) adopt(conn *connection, head []byte) error {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.ended != nil {
-		defer c.mu.Unlock()
-		conn.link.Drop(bus.Errorf(bus.CodeGoingAway, "the client was closed"))
-		close(conn.ready)
-		c.serve(conn, head)
 		return c.ended
 	}
 	c.current = conn
@@ -200,16 +204,18 @@ func (c *Client) welcomed(conn *connection, head []byte) error {
 	c.name = bus.Identity(conn.welcome.Identity)
 	c.changedLocked()
 	c.serve(conn, head)
-	c.mu.Unlock()
+	return nil
+}
 
+// begin tells the program of a connection.
+func (c *Client) begin(conn *connection) {
 	c.connects.Add(1)
 	c.log.Info("connected", keys.TRID(bus.TRID(conn.welcome.TRID)), keys.Identity(bus.Identity(conn.welcome.Identity)),
 		zap.String("node", conn.welcome.Node))
+	defer close(conn.ready) // also if OnConnect ends its goroutine
 	if c.cfg.OnConnect != nil {
 		c.protect("OnConnect", func() { c.cfg.OnConnect(conn.link.Context(), c) })
 	}
-	close(conn.ready)
-	return nil
 }
 
 // serve starts the connection's reader, which Run and Close wait for.

@@ -178,22 +178,32 @@ func (c *Client) Close(ctx context.Context) error {
 // end makes the client useless, once.
 func (c *Client) end(why error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	current := c.current
 	if c.ended == nil {
 		c.ended = why
 		c.endLife()
 		c.changedLocked()
 	}
-	if c.current != nil {
-		c.current.link.Drop(bus.Errorf(bus.CodeGoingAway, "the client was closed"))
+	c.mu.Unlock()
+	if current != nil {
+		current.sayGoodbye()
 	}
 }
 
-// isOwnGoodbye tells whether a connection ended because this client was closed:
-// that alone makes going_away on this side.
-func isOwnGoodbye(why error) bool {
+// goodbye is the cause of the drop by which a client that is closed ends its
+// connection; nothing else has it.
+type goodbye struct{ conn *connection }
+
+func (goodbye) Error() string { return "Close was called" }
+
+func (conn *connection) sayGoodbye() {
+	conn.link.Drop(bus.Wrap(bus.CodeGoingAway, goodbye{conn}, "the client was closed"))
+}
+
+// isGoodbyeOf tells whether a connection ended because its client was closed.
+func isGoodbyeOf(conn *connection, why error) bool {
 	var e *bus.Error
-	return errors.As(why, &e) && e.Code == bus.CodeGoingAway && !e.Remote
+	return errors.As(why, &e) && e.Cause == error(goodbye{conn})
 }
 
 // changedLocked wakes all who wait for a connection.
@@ -283,8 +293,11 @@ func (c *Client) dropped(conn *connection, why error) {
 		keys.Duration(time.Since(conn.since)))
 	<-conn.ready // OnConnect's context has ended
 	close(conn.over)
-	if c.cfg.OnDrop != nil && !isOwnGoodbye(why) {
-		c.protect("OnDrop", func() { c.cfg.OnDrop(context.Background(), c, why) })
+	if c.cfg.OnDrop != nil && !isGoodbyeOf(conn, why) {
+		// As a handler's context it does not wait for the next connection, which
+		// comes after OnDrop.
+		ctx := &handling{Context: c.life, client: c, conn: conn}
+		c.protect("OnDrop", func() { c.cfg.OnDrop(ctx, c, why) })
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -36,6 +36,8 @@ const (
 	// silence ends a connection on which nothing came at all; pings find that
 	// out first.
 	silence = 5 * time.Minute
+	// maxPingMS bounds what the welcome says of how often to ping.
+	maxPingMS = 24 * 60 * 60 * 1000
 	// closeTimeout bounds how long the end of Run's context may take to reach
 	// the service.
 	closeTimeout = 5 * time.Second

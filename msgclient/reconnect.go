@@ -138,6 +138,9 @@ type backoff struct {
 	atOnce   bool // the last attempt was made at once
 }
 
+// maxHint bounds what a drop says of when to come back, as Retry-After is.
+const maxHint = time.Hour
+
 func (b *backoff) reset() { b.failures = 0 }
 
 // next takes the error of the last attempt or connection. What the service
@@ -149,7 +152,8 @@ func (b *backoff) next(err error) time.Duration {
 		switch {
 		case hint.After > 0 || hint.Spread > 0:
 			b.atOnce = false
-			return hint.After + rand.N(max(hint.Spread, b.min)) //nolint:gosec // not a secret
+			// No service keeps a client away for longer, or makes the sum overflow.
+			return min(hint.After, maxHint) + rand.N(max(min(hint.Spread, maxHint), b.min)) //nolint:gosec // not a secret
 		case hint.When == bus.RetryNow && !b.atOnce:
 			b.atOnce = true
 			return 0

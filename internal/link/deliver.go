@@ -243,6 +243,15 @@ func (l *Link) claimAnswer(n uint64) bool {
 	return true
 }
 
+// unclaimAnswer gives an answer back that could not be queued.
+func (l *Link) unclaimAnswer(n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r := l.requests[n]; r != nil {
+		r.answered = false
+	}
+}
+
 // settleOneWay tells the peer of a one-way message that failed, and ends the
 // link unless the receiver keeps it: nobody waits for an answer, so a failure
 // that is only logged would be a failure in silence.

@@ -179,8 +179,6 @@ func (l *Link) finishIfIdleLocked() {
 
 // fail ends the link because of an error of reading or writing.
 func (l *Link) fail(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	var e *bus.Error
 	if !errors.As(err, &e) {
 		e = bus.Wrap(bus.CodeUnavailable, err, "the connection broke")
@@ -196,6 +194,8 @@ func (l *Link) fail(err error) {
 	default:
 		end.say = e
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.endLocked(end)
 }
 

@@ -69,7 +69,11 @@ func (l *Link) Reply(ctx context.Context, n uint64, frame []byte) error {
 	if !l.claimAnswer(n) {
 		return bus.Errorf(bus.CodeFailedPrecondition, "the request has been answered already")
 	}
-	return l.put(ctx, urgent, frame, func() { l.session.Put(urgent, frame) })
+	err := l.put(ctx, urgent, frame, func() { l.session.Put(urgent, frame) })
+	if err != nil {
+		l.unclaimAnswer(n) // the handler's return answers it
+	}
+	return err
 }
 
 // putAnswer is for answers that the link itself gives; there is nobody to tell

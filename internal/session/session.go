@@ -20,6 +20,9 @@ const (
 	// keptRequests is for how many unanswered requests an idle session keeps
 	// its memory.
 	keptRequests = 64
+	// unanswered is how many answers may be on their way after the credit of
+	// their requests came back.
+	unanswered = 16 << 10
 )
 
 // A Lane says what rule a frame is under.
@@ -76,7 +79,8 @@ type Session struct {
 	toldBack  uint64
 	unackedIn int // bytes seen since the last ack
 	ackAsked  bool
-	asking    bool // the next ack asks for one in return
+	asking    bool   // the next ack asks for one in return
+	askedAt   uint64 // written, when one was last asked for
 }
 
 // New makes a session. grant is the credit that this end has granted the
@@ -255,6 +259,9 @@ func (s *Session) Acked(seen, released uint64) (tags []uint64, err *bus.Error) {
 		return nil, bus.Errorf(bus.CodeProtocolError, "ack gives back %d bytes of credit: only %d were spent", released, s.spent)
 	case s.granted+released < s.credit:
 		return nil, bus.Errorf(bus.CodeProtocolError, "ack gives back %d bytes of credit: an earlier one gave %d", released, s.credit-s.granted)
+	case uint64(len(s.asked)) > (s.spent-released)/MinCost+unanswered:
+		// Credit comes back for what was handled, and what was handled is answered.
+		return nil, bus.Errorf(bus.CodeProtocolError, "%d requests are handled and have no answer", uint64(len(s.asked))-(s.spent-released)/MinCost)
 	}
 	for ; s.acked < seen; s.acked++ {
 		r, _ := s.sent.first()
@@ -265,6 +272,7 @@ func (s *Session) Acked(seen, released uint64) (tags []uint64, err *bus.Error) {
 		s.sent.pop()
 	}
 	s.credit = s.granted + released
+	s.skipGiven() // what it held is room again, and nothing else would tell who waits
 	return tags, nil
 }
 
@@ -327,7 +335,11 @@ func (s *Session) AckNow() { s.ackAsked = true }
 
 // AskAck makes an ack due that asks the peer for one in return: it will cover
 // everything written so far.
-func (s *Session) AskAck() { s.asking = true }
+func (s *Session) AskAck() {
+	if s.askedAt != s.written { // else the one that was asked for is on its way
+		s.askedAt, s.asking = s.written, true
+	}
+}
 
 // AppendAck appends an ack of everything seen and released so far.
 func (s *Session) AppendAck(dst []byte) []byte {

@@ -83,6 +83,7 @@ type Link struct {
 	finishing *bus.Error    // end with this once what has arrived is handled
 	waiters   [2][]*waiter  // for room, by lane
 	flushing  chan struct{} // closed when there may be nothing left to write or to ack
+	gaveBack  time.Time     // when the peer last acknowledged anything
 	tags      uint64
 	waiting   map[uint64]chan Answer // by tag
 	most      int                    // how many ever waited at once

@@ -3,6 +3,7 @@ package link
 import (
 	"bytes"
 	"errors"
+	"time"
 
 	"busd/bus"
 	"busd/internal/wire"
@@ -124,6 +125,7 @@ func (l *Link) ackedLocked(f *wire.Frame) error {
 	if err != nil {
 		return err
 	}
+	l.gaveBack = time.Now()
 	for _, tag := range tags {
 		if ch, ok := l.waiterLocked(tag); ok {
 			ch <- Answer{}

@@ -9,11 +9,11 @@ import (
 	"busd/internal/session"
 )
 
-// roomLimit is how long a handler may wait for room for what it sends. Two ends
-// whose handlers send to each other, with both buffers full, wait for each
-// other: neither gives credit back before it has returned. Pings keep such a
-// connection alive, so it needs an end of its own.
-const roomLimit = time.Minute
+// roomLimit is how long a handler may wait for room for what it sends while the
+// peer gives nothing back. Two ends whose handlers send to each other, with both
+// buffers full, wait for each other: neither gives credit back before it has
+// returned. Pings keep such a connection alive, so it needs an end of its own.
+const roomLimit = 5 * time.Minute
 
 // handlerKey marks the contexts of a link's handlers.
 type handlerKey struct{}
@@ -55,7 +55,7 @@ func (l *Link) put(ctx context.Context, lane session.Lane, frame []byte, queue f
 	case l.ending != nil:
 		return l.ending.cause
 	case late:
-		l.slowLocked("a handler waited " + roomLimit.String() + " for room")
+		l.slowLocked("a handler waits for room, and for " + roomLimit.String() + " nothing was given back")
 		return l.ending.cause
 	}
 	return ended(ctx, "no room for the message in time: the peer reads too slowly")
@@ -65,19 +65,33 @@ func (l *Link) put(ctx context.Context, lane session.Lane, frame []byte, queue f
 // handler, it is late.
 func (l *Link) waitForRoom(ctx context.Context, w *waiter) (late bool) {
 	var limit <-chan time.Time
-	if ctx.Value(handlerKey{}) == l {
-		timer := time.NewTimer(roomLimit)
-		defer timer.Stop()
-		limit = timer.C
+	left := roomLimit
+	for {
+		if ctx.Value(handlerKey{}) == l {
+			timer := time.NewTimer(left)
+			defer timer.Stop() // the loop goes round once in minutes
+			limit = timer.C
+		}
+		select {
+		case <-w.queued:
+			return false
+		case <-ctx.Done():
+			return false
+		case <-l.conn.Done():
+			return false
+		case <-limit:
+		}
+		if left = l.roomLeft(); left <= 0 {
+			return true
+		}
 	}
-	select {
-	case <-w.queued:
-	case <-ctx.Done():
-	case <-l.conn.Done():
-	case <-limit:
-		return true
-	}
-	return false
+}
+
+// roomLeft is how long who waits may wait on if nothing is given back.
+func (l *Link) roomLeft() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return roomLimit - time.Since(l.gaveBack)
 }
 
 // roomLocked queues the frames of those who waited for room that has come.

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"busd/bus"
+	"busd/internal/wire"
 )
 
 func TestSendNow(t *testing.T) {
@@ -186,4 +188,73 @@ func TestRoomIsGivenInOrder(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Who flushes asks for the ack once, not as fast as the line takes it.
+func TestFlushAsksOnce(t *testing.T) {
+	t.Parallel()
+	a, peer := rawPeer(t, nil, options{})
+	var asked atomic.Int64
+	heard := make(chan struct{})
+	go func() {
+		defer close(heard)
+		for {
+			b, err := peer.Read()
+			if err != nil {
+				return
+			}
+			for len(b) > 0 {
+				f, err := wire.Decoder{Contract: contract}.Next(b)
+				if err != nil {
+					t.Errorf("a frame: %v", err)
+					return
+				}
+				if b = b[f.Size:]; f.Kind == wire.Ack && f.AckAtOnce() {
+					asked.Add(1)
+				}
+			}
+		}
+	}()
+	if err := a.Send(t.Context(), dataFrame(1, "")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond) // a peer far away
+	defer cancel()
+	wantCode(t, "Flush", a.Flush(ctx), bus.CodeDeadlineExceeded)
+	a.Drop(bus.Errorf(bus.CodeGoingAway, "the test is over"))
+	_ = a.wait(t)
+	<-heard
+	if n := asked.Load(); n != 1 {
+		t.Errorf("an ack was asked for %d times, want once", n)
+	}
+}
+
+// A reply that finds no room in its time does not take the request's one answer
+// with it: the request is answered when its handler returns.
+func TestReplyWithoutRoom(t *testing.T) {
+	t.Parallel()
+	gaveUp := make(chan struct{})
+	h := &handlers{handle: func(ctx context.Context, l *Link, in *Incoming) error {
+		m, err := unpackNote(in.Body)
+		if err != nil {
+			return err
+		}
+		if m.ID == 2 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, 20*time.Millisecond)
+			defer cancel()
+			defer close(gaveUp)
+		}
+		return l.Reply(ctx, in.N, must(wire.AppendAnswer(nil, in.N, msg("Note"), note{Text: strings.Repeat("x", 900)})))
+	}}
+	_, peer := rawPeer(t, h, options{buffer: 1000})
+	peer.say(requestFrame(1, ""), requestFrame(2, ""))
+	if f := peer.hear(wire.Answer); f.Re != 1 {
+		t.Fatalf("got the answer to %d, want that to 1", f.Re)
+	}
+	receive(t, gaveUp, "the second reply")
+	peer.write(wire.AppendAck(nil, 1, 0))
+	if f := peer.hear(wire.Error); f.Re != 2 {
+		t.Errorf("got an error for %d, want one for 2", f.Re)
+	}
 }

@@ -119,6 +119,7 @@ func TestHandlersThatFillBothBuffers(t *testing.T) {
 				}()
 			}
 		}
+		<-a.Context().Done() // minutes, in virtual time
 		wantDropped(t, "one end", a.wait(t), bus.CodeSlowConsumer)
 		wantDropped(t, "the other", b.wait(t), bus.CodeSlowConsumer)
 		if took := time.Since(begin); took < roomLimit || took > roomLimit+closeLimit {

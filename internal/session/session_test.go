@@ -381,3 +381,43 @@ func BenchmarkExchange(b *testing.B) {
 		buf = exchange(one, two, msg, buf)
 	}
 }
+
+// A request that is taken back behind a frame that waits for credit holds no
+// room once that frame is written: nothing else would tell who waits for it.
+func TestWithdrawnRequestHoldsNoRoom(t *testing.T) {
+	t.Parallel()
+	s := New(4096, 4096, 4096)
+	s.Put(Bulk, data(1000))
+	s.PutRequest(request(1000), 7)
+	if _, written := s.Withdraw(7); written {
+		t.Fatal("a request that waits was written")
+	}
+	size := len(s.AppendFrames(nil, 1)) // the batch is full after the first
+	if _, err := s.Acked(1, Cost(size)); err != nil {
+		t.Fatal(err)
+	}
+	if s.Unsent() || !s.Room(Bulk, 4096) {
+		t.Errorf("after everything was written, acknowledged or taken back: Unsent %t, room for all %t", s.Unsent(), s.Room(Bulk, 4096))
+	}
+}
+
+// A peer that takes requests, gives their credit back and never answers cannot
+// make this end remember them without bound.
+func TestUnansweredRequestsAreBounded(t *testing.T) {
+	t.Parallel()
+	s := New(1<<20, 1<<20, 1<<20)
+	var released uint64
+	var err *bus.Error
+	n := uint64(0)
+	for err == nil && n < 10*unanswered {
+		n++
+		s.PutRequest(request(64), n)
+		released += Cost(len(s.AppendFrames(nil, 1<<20)))
+		_, err = s.Acked(n, released)
+		s.Withdraw(n)
+	}
+	wantCode(t, "requests that were never answered", err, bus.CodeProtocolError, "have no answer")
+	if n <= unanswered {
+		t.Errorf("the connection ended after %d requests, want more than %d", n, unanswered)
+	}
+}

@@ -28,6 +28,9 @@ func (s *server) banner(w io.Writer, took time.Duration) error {
 	line("  pki        %s   clients %s; whoever can read the keys can be any of them", s.pki.dir, strings.Join(devClients, ", "))
 	line("  ca         %s", s.pki.fingerprint())
 	line("             valid until %s", s.pki.ca.Certificate().NotAfter.Local().Format("2006-01-02 15:04"))
+	if s.pki.renewed != "" {
+		line("             MADE ANEW, because of the last one: %s; what that signed is worth nothing now", s.pki.renewed)
+	}
 	line("  state      in memory: connections and sessions live until this ends")
 	line("Next, in this directory, in another terminal:")
 	for _, next := range commands(base, s.services[0]) {

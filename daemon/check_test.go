@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"busd/bus"
 	"busd/daemon/internal/cli"
 	"busd/daemon/internal/config"
 	"busd/msgbus"
@@ -73,8 +74,17 @@ func TestCheckFaults(t *testing.T) {
 		}
 	}
 
-	_, _, err = checkIn(t, dir, devTLS, &msgbus.Service{Schema: svc.Schema})
-	if err == nil || !strings.Contains(err.Error(), "no handler for Ping") {
-		t.Errorf("got %v, want that there is no handler", err)
+	// What the program did wrong is no fault of the configuration.
+	wrong := newService("Test/One", nil)
+	wrong.Aliases = []string{"no name"}
+	_, _, err = checkIn(t, dir, devTLS, wrong)
+	if bus.CodeOf(err) != bus.CodeInternal || !strings.Contains(err.Error(), "service Test/One: alias") {
+		t.Errorf("got %v, want an internal error about the alias", err)
+	}
+
+	// A client's certificate serves nobody.
+	_, _, err = checkIn(t, dir, "tls: {certificate: client-bob.crt, key: client-bob.key, client_ca: [ca.crt]}\n", newService("Test/One", nil))
+	if !errors.As(err, &e) || len(e.Faults) != 1 || e.Faults[0].Key != "tls.certificate" || !strings.Contains(e.Faults[0].Reason, "serverAuth") {
+		t.Errorf("got %v, want a fault of tls.certificate about serverAuth", err)
 	}
 }

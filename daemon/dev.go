@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"busd/bus"
+	"busd/daemon/internal/cli"
 	"busd/internal/mtls"
 )
 
@@ -40,6 +40,8 @@ var devHosts = []string{"localhost", "127.0.0.1", "::1"}
 type devPKI struct {
 	dir string
 	ca  *mtls.Authority
+	// renewed says why the CA was replaced; empty: it was not.
+	renewed string
 }
 
 // openDevPKI makes the directory complete: what is there and valid stays, so
@@ -99,34 +101,6 @@ func (p *devPKI) fingerprint() string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// openCA takes the CA that is there, or makes a new one.
-func (p *devPKI) openCA() error {
-	certPEM, err1 := os.ReadFile(p.path("ca.crt"))
-	keyPEM, err2 := os.ReadFile(p.path("ca.key"))
-	if err1 == nil && err2 == nil && private(p.path("ca.key")) {
-		ca, err := mtls.LoadAuthority(certPEM, keyPEM)
-		if err == nil && fresh(ca.Certificate()) {
-			p.ca = ca
-			return nil
-		}
-	}
-	// Part of the name is random, so that an error that names two of them
-	// tells them apart.
-	tag := make([]byte, 2)
-	_, _ = rand.Read(tag) // it never fails
-	ca, err := mtls.NewAuthority("busd dev CA "+hex.EncodeToString(tag), devValidity)
-	if err != nil {
-		return err
-	}
-	if keyPEM, err = ca.KeyPEM(); err != nil {
-		return err
-	}
-	p.ca = ca
-	return mtls.WriteFiles(true,
-		mtls.File{Path: p.path("ca.key"), Data: keyPEM, Secret: true},
-		mtls.File{Path: p.path("ca.crt"), Data: ca.CertPEM()})
-}
-
 // complete takes the certificate that is there, if it is good for all names,
 // or issues a new one.
 func (p *devPKI) complete(file string, r mtls.Request, names []string) error {
@@ -134,6 +108,11 @@ func (p *devPKI) complete(file string, r mtls.Request, names []string) error {
 	pair, err := tls.LoadX509KeyPair(certPath, keyPath)
 	if err == nil && private(keyPath) && p.good(pair.Leaf, r, names) {
 		return nil
+	}
+	if !absent(certPath) && !ours(readCertificate(certPath)) {
+		return cli.Advise(bus.Errorf(bus.CodeAlreadyExists,
+			"%s cannot be used with the CA beside it, and development mode replaces only what its own CAs signed", certPath),
+			"busd pki show "+certPath, "remove or rename it, and its key: development mode makes another", elsewhere)
 	}
 	issued, err := p.ca.Issue(r)
 	if err != nil {
@@ -153,14 +132,24 @@ func (p *devPKI) good(leaf *x509.Certificate, r mtls.Request, names []string) bo
 	if r.Server {
 		usage = x509.ExtKeyUsageServerAuth
 	}
-	return fresh(leaf) && leaf.CheckSignatureFrom(p.ca.Certificate()) == nil &&
+	return unfit(leaf) == "" && leaf.CheckSignatureFrom(p.ca.Certificate()) == nil &&
 		slices.Contains(leaf.ExtKeyUsage, usage) &&
 		!slices.ContainsFunc(names, func(name string) bool { return leaf.VerifyHostname(name) != nil })
 }
 
-func fresh(cert *x509.Certificate) bool {
+// unfit says what is wrong with a certificate's time; empty is nothing.
+func unfit(cert *x509.Certificate) string {
 	now := time.Now()
-	return !now.Before(cert.NotBefore) && now.Add(devMargin).Before(cert.NotAfter)
+	end := cert.NotAfter.UTC().Format(time.RFC3339)
+	switch {
+	case now.Before(cert.NotBefore):
+		return "it is not valid before " + cert.NotBefore.UTC().Format(time.RFC3339)
+	case now.After(cert.NotAfter):
+		return "it ended on " + end
+	case now.Add(devMargin).After(cert.NotAfter):
+		return "it ends in less than a day, on " + end
+	}
+	return ""
 }
 
 // private tells whether only its owner may use a key.

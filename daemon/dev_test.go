@@ -106,10 +106,12 @@ func TestDevPKI(t *testing.T) {
 	first = contentsOf(t, dir)
 
 	// With the CA, everything.
-	if err := os.WriteFile(filepath.Join(dir, "ca.crt"), []byte("x"), 0o600); err != nil {
+	if err := os.Remove(filepath.Join(dir, "ca.key")); err != nil {
 		t.Fatal(err)
 	}
-	openPKI(t, dir)
+	if p := openPKI(t, dir); p.renewed != filepath.Join(dir, "ca.key")+" is missing" {
+		t.Errorf("got %q as why the CA is new", p.renewed)
+	}
 	same(contentsOf(t, dir), "ca", "client", "server")
 }
 

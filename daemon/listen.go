@@ -9,28 +9,33 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
 
+	"busd/bus"
 	"busd/daemon/internal/admin"
+	"busd/daemon/internal/cli"
 	"busd/daemon/internal/config"
 	"busd/daemon/internal/gate"
 )
 
-// listen opens all listeners.
+// listen takes all addresses; nothing is accepted yet.
 func (s *server) listen() error {
 	for i, l := range s.config.Listeners {
-		inner, err := s.open(l.Address)
+		inner, err := s.open(fmt.Sprintf("listeners[%d].address", i), l.Address,
+			"busd serve --listen HOST:PORT     with another port, or stop what listens on this one")
 		if err != nil {
-			return fmt.Errorf("listeners[%d].address: %w", i, err)
+			return err
 		}
-		s.gates = append(s.gates, gate.New(inner, s.tlsOf(l), s.bounds()))
+		s.lines = append(s.lines, inner)
 	}
 	if address := s.config.Admin.Address; address != "" {
-		inner, err := s.open(address)
+		inner, err := s.open("admin.address", address,
+			"BUSD_ADMIN__ADDRESS=HOST:PORT     another one, as admin.address in the configuration does; off is none")
 		if err != nil {
-			return fmt.Errorf("admin.address: %w", err)
+			return err
 		}
 		s.adminLine = &boundedListener{Listener: inner, slots: make(chan struct{}, maxAdmin)}
 		if !isLoopback(inner.Addr()) {
@@ -41,12 +46,16 @@ func (s *server) listen() error {
 	return nil
 }
 
-// open listens on one address. What it resolves to is checked once more: a
-// name need not be what it says.
-func (s *server) open(address string) (net.Listener, error) {
+// open listens on one address, which key names; advice is for whoever cannot
+// have it. What the address resolves to is checked once more: a name need not
+// be what it says.
+func (s *server) open(key, address, advice string) (net.Listener, error) {
 	inner, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
 	if err != nil {
-		return nil, err
+		code, reason := unheard(err)
+		failed := bus.Wrap(code, err, address+" "+reason)
+		failed.Path = key
+		return nil, cli.Advise(failed, advice)
 	}
 	if s.options.Dev {
 		if err := mustBeLoopback(inner.Addr()); err != nil {
@@ -54,6 +63,19 @@ func (s *server) open(address string) (net.Listener, error) {
 		}
 	}
 	return inner, nil
+}
+
+// unheard says why nobody can listen on an address.
+func unheard(err error) (bus.Code, string) {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return bus.CodeAlreadyExists, "is in use"
+	case errors.Is(err, syscall.EACCES):
+		return bus.CodePermissionDenied, "is not for you: a port below 1024 needs a privilege"
+	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.As(err, new(*net.DNSError)):
+		return bus.CodeInvalidArgument, "is no address of this machine"
+	}
+	return bus.CodeUnavailable, "cannot be listened on: " + err.Error()
 }
 
 func (s *server) tlsOf(l config.Listener) *tls.Config { return s.certs[l.ClientCertificate].Config() }
@@ -119,9 +141,11 @@ func (s *server) closeGates() {
 }
 
 func (s *server) closeListeners() {
-	s.closeGates()
+	for _, l := range s.lines {
+		_ = l.Close() // nobody was let in
+	}
 	if s.adminLine != nil {
-		_ = s.adminLine.Close() // nobody was let in
+		_ = s.adminLine.Close()
 	}
 }
 

@@ -17,8 +17,8 @@ func (s *server) reload() {
 	if err == nil {
 		renewed, err = s.reloadCertificates()
 	}
-	s.admin.Reloaded(err)
 	if err != nil {
+		s.admin.Reloaded(err)
 		s.logs.Error("configuration not reloaded, what ran before goes on", zap.Strings("faults", faultsOf(err)))
 		return
 	}
@@ -38,6 +38,7 @@ func (s *server) reload() {
 		}
 	}
 	s.apply(next)
+	s.admin.Reloaded(nil) // once it is in force
 	s.logs.Info("configuration reloaded", zap.Strings("applied", applied), zap.Strings("needs_restart", restart),
 		zap.Bool("certificates_changed", renewed), s.notAfter())
 }

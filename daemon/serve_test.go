@@ -259,7 +259,11 @@ func TestServe(t *testing.T) {
 			t.Errorf("%s: got %d %q, want 200 %q", path, status, body, want)
 		}
 	}
-	_, metrics := r.get("/metrics")
+	var metrics string
+	waitFor(t, "the first message in the metrics", func() bool { // a handler is counted after it has returned
+		_, metrics = r.get("/metrics")
+		return strings.Contains(metrics, `busd_handler_seconds_count{message="Ping",service="Test/One"} 1`)
+	})
 	for _, want := range []string{
 		`busd_connections{service="Test/One"} 1`,
 		`busd_connects_total{service="Test/Two"} 1`,
@@ -339,7 +343,7 @@ func TestAddressInUse(t *testing.T) {
 	defer taken.Close()
 	p := &program{services: []*msgbus.Service{newService("Test/One", nil)}, dir: filepath.Join(t.TempDir(), "pki"), environ: []string{"BUSD_ADMIN__ADDRESS=off"}}
 	err = p.serve(t.Context(), cli.ServeOptions{Dev: true, Listen: taken.Addr().String(), Stdout: io.Discard, Stderr: io.Discard})
-	if err == nil || !strings.HasPrefix(err.Error(), "listeners[0].address: ") || !strings.Contains(err.Error(), "in use") {
+	if bus.CodeOf(err) != bus.CodeAlreadyExists || !strings.Contains(err.Error(), "listeners[0].address: "+taken.Addr().String()+" is in use") {
 		t.Errorf("got %v, want that the address is in use", err)
 	}
 }

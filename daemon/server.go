@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"busd/bus"
 	"busd/daemon/internal/admin"
 	"busd/daemon/internal/cli"
 	"busd/daemon/internal/config"
@@ -36,6 +37,7 @@ type server struct {
 	services  []*msgbus.Service
 	bus       *msgbus.Server
 	certs     certificates
+	lines     []net.Listener // the gates'
 	gates     []*gate.Gate
 	http      *http.Server
 	admin     *admin.Admin
@@ -61,6 +63,11 @@ func newServer(p *program, o cli.ServeOptions, c *config.Config, l *logs) (*serv
 
 func (s *server) build() (err error) {
 	c := s.config
+	// First the addresses: whoever has them may write files and start the
+	// services.
+	if err = s.listen(); err != nil {
+		return err
+	}
 	if s.options.Dev {
 		if s.pki, err = openDevPKI(s.program.dir); err != nil {
 			return err
@@ -71,11 +78,10 @@ func (s *server) build() (err error) {
 	if s.certs, err = readCertificates(c); err != nil {
 		return err
 	}
-	if s.services, err = s.program.enabled(c); err != nil {
-		return err
+	for i, l := range c.Listeners {
+		s.gates = append(s.gates, gate.New(s.lines[i], s.tlsOf(l), s.bounds()))
 	}
-	// First the addresses: whoever has them may start the services.
-	if err = s.listen(); err != nil {
+	if s.services, err = s.program.enabled(c); err != nil {
 		return err
 	}
 	if s.bus, err = newBus(c, s.logs, s.services); err != nil {
@@ -214,7 +220,7 @@ func (s *server) stop(why error) error {
 	}
 	select {
 	case <-forced:
-		err = fmt.Errorf("stopped at once: %w", context.Canceled)
+		err = bus.Wrap(bus.CodeCanceled, context.Canceled, "stopped at once by a second signal: what clients were doing was cut off")
 	default:
 	}
 	return errors.Join(why, err)

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"busd/bus"
 	"busd/daemon/internal/cli"
 	"busd/daemon/internal/config"
 	"busd/msgbus"
@@ -64,9 +65,11 @@ func (p *program) enabled(c *config.Config) ([]*msgbus.Service, error) {
 	return services, nil
 }
 
-// newBus makes the bus of the services.
+// newBus makes the bus of the services. What it finds wrong with them is a
+// mistake of this program, and of nobody who runs it: an internal error. What a
+// service's Init returns stays as it is.
 func newBus(c *config.Config, logs *logs, services []*msgbus.Service) (*msgbus.Server, error) {
-	return msgbus.NewServer(msgbus.Config{
+	b, err := msgbus.NewServer(msgbus.Config{
 		Logger:          logs.Logger,
 		Node:            c.Node.Name,
 		PeerName:        c.TLS.PeerName,
@@ -77,4 +80,8 @@ func newBus(c *config.Config, logs *logs, services []*msgbus.Service) (*msgbus.S
 		Idle:            c.KeepAlive.Idle,
 		HelloTimeout:    c.Timeouts.Hello,
 	}, services...)
+	if e, own := err.(*bus.Error); own { //nolint:errorlint // Init's are wrapped
+		return nil, bus.Wrap(bus.CodeInternal, err, e.Reason)
+	}
+	return b, err
 }

@@ -71,7 +71,7 @@ func TestSendAckedTimesOut(t *testing.T) {
 	})
 }
 
-// Without a deadline a client waits 30 s for an ack or an answer.
+// Without a deadline either end waits 30 s for an ack or an answer.
 func TestDefaultTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -80,14 +80,30 @@ func TestDefaultTimeout(t *testing.T) {
 			time.Sleep(time.Second)
 			return nil
 		})
-		srv := bustest.NewServer(t, msgbus.Config{}, svc)
-		c := srv.Connect(msgclient.Config{})
-		begin := time.Now()
-		wantCode(t, "the request", c.SendHandled(t.Context(), Job{}), bus.CodeDeadlineExceeded)
-		if took := time.Since(begin); took != msgclient.DefaultTimeout {
-			t.Errorf("took %s, want %s", took, msgclient.DefaultTimeout)
+		srv := bustest.NewServer(t, msgbus.Config{KeepAlive: 10 * time.Minute, Idle: time.Hour}, svc)
+		dial, taps := tapped(srv.DialContext)
+		c := srv.Client(msgclient.Config{DialContext: dial})
+		msgclient.On(c, func(ctx context.Context, _ *msgclient.Client, _ Ask) error {
+			<-ctx.Done()
+			time.Sleep(time.Second)
+			return nil
+		})
+		bustest.Run(t, c)
+		conn := onlyConn(t, svc)
+		wait := func(what string, do func() error) {
+			t.Helper()
+			begin := time.Now()
+			wantCode(t, what, do(), bus.CodeDeadlineExceeded)
+			if took := time.Since(begin); took != msgclient.DefaultTimeout {
+				t.Errorf("%s took %s, want %s", what, took, msgclient.DefaultTimeout)
+			}
 		}
+		wait("the client's request", func() error { return c.SendHandled(t.Context(), Job{}) })
+		wait("the service's request", func() error { _, err := msgbus.Request[Told](t.Context(), conn, Ask{}); return err })
+		wait("the service's SendHandled", func() error { return conn.SendHandled(t.Context(), Ask{}) })
 		ping(t, c, 1)
+		next(t, taps, "the line").turn(true)
+		wait("the service's SendAcked", func() error { return conn.SendAcked(t.Context(), Note{}) })
 	})
 }
 

@@ -15,8 +15,7 @@ type admission struct {
 	max, maxPerPeer int
 	open            context.Context // ends when the gate is closed
 	shut            context.CancelFunc
-
-	places sync.WaitGroup // one for each that entered and has not left
+	empty           chan struct{} // closed once the gate is closed and nobody is inside
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -29,13 +28,20 @@ func (a *admission) init(cfg Config) {
 	a.max, a.maxPerPeer = cfg.MaxConns, cfg.MaxConnsPerPeer
 	a.service, a.peer = map[*Service]int{}, map[string]int{}
 	a.open, a.shut = context.WithCancel(context.Background())
+	a.empty = make(chan struct{})
 }
 
-// close refuses everybody from now on.
+// close refuses everybody from now on; a.empty tells when all have left.
 func (a *admission) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.isClosed() {
+		return
+	}
 	a.shut()
+	if a.total == 0 {
+		close(a.empty)
+	}
 }
 
 // isClosed tells whether the server is shutting down.
@@ -68,19 +74,19 @@ func (a *admission) enter(s *Service, peer string) *bus.Error {
 	a.total++
 	a.service[s]++
 	a.peer[peer]++
-	a.places.Add(1) // with the lock held: nobody enters once who waits has closed the gate
 	return nil
 }
 
 func (a *admission) leave(s *Service, peer string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.total--
+	if a.total--; a.total == 0 && a.isClosed() { // nobody enters any more, so that this is once
+		close(a.empty)
+	}
 	a.service[s]--
 	if a.peer[peer]--; a.peer[peer] == 0 {
 		delete(a.peer, peer)
 	}
-	a.places.Done()
 }
 
 // What a client that found no place is told to wait: long enough for a place

@@ -89,13 +89,19 @@ func (c *Conn) Drop(code bus.Code, reason string) {
 // queued, not once it is delivered; it waits for room until ctx ends. A
 // message that breaks the contract is an error with [bus.CodeInvalidMessage],
 // and nothing is sent. After the drop the error matches [bus.ErrDropped].
+//
+// Inside a handler or a callback it wants their context, as everything that
+// sends does: with another one it may wait for room that only comes once the
+// handler has returned.
 func (c *Conn) Send(ctx context.Context, m schema.Message) error {
 	return c.send(ctx, m, wire.DataOptions{}, c.link.Send)
 }
 
 // SendAcked is Send that returns when the client has read, checked and queued
-// the message.
+// the message. Without a deadline in ctx it waits 30 s.
 func (c *Conn) SendAcked(ctx context.Context, m schema.Message) error {
+	ctx, cancel := link.WithTimeout(ctx)
+	defer cancel()
 	return c.send(ctx, m, wire.DataOptions{AckAtOnce: true}, c.link.SendAcked)
 }
 
@@ -115,7 +121,7 @@ func (c *Conn) send(ctx context.Context, m schema.Message, o wire.DataOptions, p
 
 // SendHandled sends a message as a request and returns when the client has
 // handled it; a reply that came with that is thrown away. The error is the
-// client's, or that ctx ended.
+// client's, or as for [Request].
 func (c *Conn) SendHandled(ctx context.Context, m schema.Message) error {
 	_, err := c.request(ctx, m)
 	return err
@@ -124,8 +130,9 @@ func (c *Conn) SendHandled(ctx context.Context, m schema.Message) error {
 // Request sends a request and waits for its reply, of type A, a struct or a
 // pointer to one. The error is the client's (Remote), or that ctx ended, and
 // then the client is told to cancel, or that the connection did. A client that
-// handled the request without a reply makes [bus.CodeFailedPrecondition]. It
-// may be called inside a handler of the same connection.
+// handled the request without a reply makes [bus.CodeFailedPrecondition].
+// Without a deadline in ctx it waits 30 s. It may be called inside a handler of
+// the same connection.
 func Request[A schema.Message](ctx context.Context, c *Conn, m schema.Message) (A, error) {
 	answer, err := c.request(ctx, m)
 	if err != nil {
@@ -139,6 +146,8 @@ func (c *Conn) request(ctx context.Context, m schema.Message) (link.Answer, erro
 	if err != nil {
 		return link.Answer{}, err
 	}
+	ctx, cancel := link.WithTimeout(ctx)
+	defer cancel()
 	frame, err := wire.AppendRequest(nil, msg, m, link.Remaining(ctx))
 	if err == nil {
 		err = wire.CheckSize(frame, c.limit)

@@ -318,3 +318,15 @@ func TestServicesOfAServer(t *testing.T) {
 		t.Error("a service found another's connection")
 	}
 }
+
+// A nil *bus.Error in an error is none: OnConnect has accepted.
+func TestOnConnectReturnsANilError(t *testing.T) {
+	t.Parallel()
+	svc := newRoom(nil)
+	svc.OnConnect = func(context.Context, *msgbus.Conn) error {
+		var none *bus.Error
+		return none
+	}
+	srv := bustest.NewServer(t, msgbus.Config{}, svc)
+	ping(t, srv.Connect(msgclient.Config{}), 1)
+}

@@ -81,5 +81,5 @@ func (d *dispatch) Failed(message string, err *bus.Error) {
 	default:
 		d.log.Warn("message failed", fields...)
 	}
-	d.conn.service.stats.failed(message, err.Code)
+	d.conn.service.stats.failed(message)
 }

@@ -208,6 +208,8 @@ func TestMistakesOfTheProgram(t *testing.T) {
 	aliased.Aliases = []string{"not a name"}
 	greedy := newRoom(nil)
 	greedy.MaxMessage = 1 << 20
+	huge := newRoom(nil)
+	huge.Credit, huge.MaxMessage = 8<<20, 512<<10+1
 	failing := newRoom(nil)
 	failing.Init = func(context.Context) error { return errors.New("no database") }
 	for name, tt := range map[string]struct {
@@ -219,6 +221,7 @@ func TestMistakesOfTheProgram(t *testing.T) {
 		"two of a name":            {svcs: []*msgbus.Service{newRoom(nil), newRoom(nil)}},
 		"an alias that is no name": {svcs: []*msgbus.Service{aliased}},
 		"a message over a quarter": {svcs: []*msgbus.Service{greedy}},
+		"a message over 512 KiB":   {svcs: []*msgbus.Service{huge}},
 		"another server's":         {svcs: []*msgbus.Service{used}},
 		"Init fails":               {svcs: []*msgbus.Service{failing}},
 		"a peer name of no kind":   {cfg: msgbus.Config{PeerName: []string{"nickname"}}},
@@ -257,4 +260,36 @@ func TestInitRunsOnceAndMaySend(t *testing.T) {
 	if runs != 1 {
 		t.Errorf("Init ran %d times, want 1", runs)
 	}
+}
+
+// Before it has a server a service reaches nobody, and says so.
+func TestServiceWithoutAServer(t *testing.T) {
+	t.Parallel()
+	svc := newRoom(nil)
+	if _, ok := svc.Conn(bus.NewTRID()); ok || len(svc.Conns()) != 0 {
+		t.Error("a service without a server has connections")
+	}
+	for what, err := range map[string]error{
+		"Send":      svc.Send(t.Context(), bus.NewTRID(), Note{}),
+		"SendTo":    svc.SendTo(t.Context(), "dns:x/y", Note{}),
+		"Broadcast": svc.Broadcast(t.Context(), Note{}),
+		"a group's": svc.Group("g").Broadcast(t.Context(), Note{}),
+	} {
+		wantCode(t, what, err, bus.CodeNotFound)
+	}
+}
+
+// A server whose service could not begin may be made again, of the same
+// services.
+func TestNewServerAgain(t *testing.T) {
+	t.Parallel()
+	first, second := newRoom(nil), newPingPong()
+	broken := errors.New("no database")
+	second.Init = func(context.Context) error { return broken }
+	if _, err := msgbus.NewServer(msgbus.Config{}, first, second); !errors.Is(err, broken) {
+		t.Fatalf("got %v, want Init's error", err)
+	}
+	broken = nil
+	srv := bustest.NewServer(t, msgbus.Config{}, first, second)
+	ping(t, srv.Connect(msgclient.Config{}), 1)
 }

@@ -169,6 +169,7 @@ func (g *greeting) admit(c *Conn) error {
 		select {
 		case <-older.gone:
 		case <-time.After(supersedeWait):
+		case <-g.server.patience.Done():
 		}
 	}
 	return g.onConnect(c)
@@ -183,8 +184,11 @@ func (g *greeting) onConnect(c *Conn) error {
 	if g.service.OnConnect == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), g.server.cfg.HelloTimeout)
+	ctx, cancel := context.WithTimeout(g.server.patience, g.server.cfg.HelloTimeout)
 	defer cancel()
+	if ctx.Err() != nil {
+		return g.turnAway(c, g.late())
+	}
 	stop := context.AfterFunc(c.link.Context(), cancel)
 	defer stop()
 	returned := make(chan error)
@@ -211,12 +215,19 @@ func (g *greeting) onConnect(c *Conn) error {
 		refusal.Remote = false // whoever told OnConnect, this service tells the client
 		return g.turnAway(c, &refusal)
 	case <-ctx.Done():
-		late := bus.Errorf(bus.CodeDeadlineExceeded, "the service did not accept the connection in time")
 		g.behind = true
-		err := g.turnAway(c, late)
+		err := g.turnAway(c, g.late())
 		close(left)
 		return err
 	}
+}
+
+// late says why a connection was not accepted in time.
+func (g *greeting) late() *bus.Error {
+	if g.server.patience.Err() != nil {
+		return bus.Errorf(bus.CodeGoingAway, "the server is shutting down")
+	}
+	return bus.Errorf(bus.CodeDeadlineExceeded, "the service did not accept the connection in time")
 }
 
 // turnAway ends the link of a connection that is not welcomed, so that OnConnect

@@ -79,12 +79,16 @@ func (g *Group) Conns() []*Conn {
 // all connections.
 func (g *Group) Broadcast(ctx context.Context, m schema.Message) error {
 	s := g.service
+	server, err := s.home()
+	if err != nil {
+		return err
+	}
 	frame, err := s.frame(m, wire.DataOptions{})
 	if err != nil {
 		return err
 	}
 	s.broadcast(g.Conns(), m.MessageName(), frame)
-	return s.server.cfg.Relay.Broadcast(ctx, s.Name(), g.name, frame)
+	return server.cfg.Relay.Broadcast(ctx, s.Name(), g.name, frame)
 }
 
 // leave ends all memberships of a connection.

@@ -362,3 +362,25 @@ func TestInstancesThatCannotBe(t *testing.T) {
 		}
 	}
 }
+
+// Who is refused because of an older connection that is still being accepted
+// does not end that one: nobody reads its pongs yet.
+func TestOlderWinsInsideOnConnect(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		svc := newRoom(nil)
+		svc.Duplicate = msgbus.OlderWins
+		svc.OnConnect = func(context.Context, *msgbus.Conn) error { time.Sleep(8 * time.Second); return nil }
+		srv := bustest.NewServer(t, msgbus.Config{}, svc)
+		older := srv.Client(msgclient.Config{Instance: "pilot"})
+		connected := make(chan error, 1)
+		go func() { connected <- older.Connect(t.Context()) }()
+		synctest.Wait()
+		newer := srv.Client(msgclient.Config{Instance: "pilot"})
+		wantCode(t, "Connect of the newer", newer.Connect(t.Context()), bus.CodeAlreadyExists)
+		if err := next(t, connected, "the outcome of the older's Connect"); err != nil {
+			t.Errorf("Connect of the older: %v", err)
+		}
+		ping(t, older, 1)
+	})
+}

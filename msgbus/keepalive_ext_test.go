@@ -135,3 +135,17 @@ func TestKeepAliveIsConfigured(t *testing.T) {
 		}
 	})
 }
+
+// A service may want fewer pings than a client's own bound of silence allows.
+func TestLongKeepAlive(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := bustest.NewServer(t, msgbus.Config{KeepAlive: 6 * time.Minute, Idle: 13 * time.Minute}, newRoom(nil))
+		c := srv.Connect(msgclient.Config{})
+		time.Sleep(time.Hour)
+		ping(t, c, 1)
+		if n := c.Connects(); n != 1 {
+			t.Errorf("an idle client connected %d times in an hour, want 1", n)
+		}
+	})
+}

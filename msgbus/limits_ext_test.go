@@ -301,3 +301,26 @@ func TestPlainHTTP(t *testing.T) {
 		})
 	}
 }
+
+// The largest message that a service can be made to take gets through, also
+// behind others.
+func TestLargestMessage(t *testing.T) {
+	t.Parallel()
+	svc := newRoom(nil)
+	svc.Credit, svc.MaxMessage = 8<<20, 512<<10
+	sizes := make(chan int, 1)
+	msgbus.Handle(svc, func(_ context.Context, _ *msgbus.Conn, m Blob) error { sizes <- len(m.Data); return nil })
+	c := bustest.NewServer(t, msgbus.Config{}, svc).Connect(msgclient.Config{})
+	for range 3 {
+		if err := c.Send(t.Context(), Job{Do: strings.Repeat("x", 10<<10)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const size = 512<<10 - 64
+	if err := c.SendAcked(t.Context(), Blob{Data: make([]byte, size)}); err != nil {
+		t.Fatal(err)
+	}
+	if got := next(t, sizes, "the blob"); got != size || c.Connects() != 1 {
+		t.Errorf("got %d bytes over %d connections, want %d over 1", got, c.Connects(), size)
+	}
+}

@@ -38,15 +38,29 @@ type Delivery struct {
 	Frame []byte
 }
 
+func (d *Delivery) isAddressed() bool {
+	ways := 0
+	for _, way := range []bool{d.TRID != "", d.Identity != "", d.All} {
+		if way {
+			ways++
+		}
+	}
+	return ways == 1 && (d.All || d.Group == "")
+}
+
 // Deliver gives a frame from another node to the connections here that it is
 // for. The frame is checked like everything that comes from outside. It waits
 // for nobody: a connection that has no room is dropped with
 // [bus.CodeSlowConsumer]. Where no connection is meant, the error has
-// [bus.CodeNotFound], but for a broadcast.
+// [bus.CodeNotFound], but for a broadcast. A delivery that does not say for
+// whom it is, or says it twice, has [bus.CodeInvalidArgument].
 func (s *Server) Deliver(d Delivery) error {
 	svc, ok := s.services[d.Service]
 	if !ok {
 		return bus.Errorf(bus.CodeNotFound, "no service %s on this node", d.Service)
+	}
+	if !d.isAddressed() {
+		return bus.Errorf(bus.CodeInvalidArgument, "a delivery wants exactly one of TRID, Identity and All, and a Group only with All")
 	}
 	name, err := svc.checkFrame(d.Frame)
 	if err != nil {
@@ -80,7 +94,7 @@ func (s *Service) checkFrame(frame []byte) (message string, err error) {
 		return "", bus.Errorf(bus.CodeInvalidArgument, "a relayed frame of %d bytes", len(frame))
 	}
 	numbered := wire.AppendNumber(nil, frame, 1)
-	f, err := wire.Decoder{Contract: s.contract, From: schema.FromService, Limit: s.Credit}.Next(numbered)
+	f, err := wire.Decoder{Contract: s.contract, From: schema.FromService, Limit: DefaultMaxMessage}.Next(numbered)
 	switch {
 	case err != nil:
 		return "", bus.Wrap(bus.CodeInvalidArgument, err, "a relayed frame that is none")

@@ -10,6 +10,7 @@ import (
 
 	"busd/bus"
 	"busd/bustest"
+	"busd/internal/wire"
 	"busd/msgbus"
 )
 
@@ -171,6 +172,11 @@ func TestDeliverChecks(t *testing.T) {
 	wrongText[len(wrongText)-1] = 0xff // no UTF-8
 	asPong := slices.Clone(k.frame)
 	copy(asPong[slices.Index(asPong, 'N'):], "Ping")
+	blob, _ := wire.Compile(room).Message("Blob")
+	tooLarge, err := wire.AppendData(nil, blob, Blob{Data: make([]byte, msgbus.DefaultMaxMessage)}, wire.DataOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for what, tt := range map[string]struct {
 		d    msgbus.Delivery
 		code bus.Code
@@ -182,6 +188,10 @@ func TestDeliverChecks(t *testing.T) {
 		"half a frame":       {msgbus.Delivery{Service: "Test/Room", All: true, Frame: k.frame[:8]}, bus.CodeInvalidArgument},
 		"two frames":         {msgbus.Delivery{Service: "Test/Room", All: true, Frame: append(slices.Clone(k.frame), 0xc0)}, bus.CodeInvalidArgument},
 		"no text":            {msgbus.Delivery{Service: "Test/Room", All: true, Frame: wrongText}, 0},
+		"for nobody":         {msgbus.Delivery{Service: "Test/Room", Frame: k.frame}, bus.CodeInvalidArgument},
+		"for all and one":    {msgbus.Delivery{Service: "Test/Room", All: true, TRID: trid, Frame: k.frame}, bus.CodeInvalidArgument},
+		"for one in a group": {msgbus.Delivery{Service: "Test/Room", TRID: trid, Group: "g", Frame: k.frame}, bus.CodeInvalidArgument},
+		"too large":          {msgbus.Delivery{Service: "Test/Room", All: true, Frame: tooLarge}, bus.CodeInvalidMessage},
 		"from clients only":  {msgbus.Delivery{Service: "Test/Room", All: true, Frame: asPong}, bus.CodeUnimplemented},
 	} {
 		err := srv.Deliver(tt.d)

@@ -11,6 +11,7 @@ import (
 
 	"busd/bus"
 	"busd/internal/keys"
+	"busd/internal/link"
 	"busd/internal/mtls"
 	"busd/schema"
 )
@@ -32,6 +33,9 @@ const (
 	// DefaultHelloTimeout is how long a client may take to say hello, and
 	// OnConnect to answer it.
 	DefaultHelloTimeout = 10 * time.Second
+	// DefaultTimeout bounds a request, or the wait for an ack, whose context
+	// has no deadline.
+	DefaultTimeout = link.DefaultTimeout
 
 	// maxBatch bounds a WebSocket message, which may hold several frames.
 	maxBatch = 1 << 20
@@ -128,11 +132,15 @@ type Server struct {
 
 	registry *registry
 	gate     admission
+
+	patience context.Context // ends when a Shutdown waits for nobody any more
+	halt     context.CancelFunc
 }
 
 // NewServer makes a server. It starts nothing. It fails if two services have a
 // name in common, if a service has no handler for a message that only clients
-// send, or if a service's Init fails.
+// send, or if a service's Init fails; then it may be tried again with the same
+// services.
 func NewServer(cfg Config, services ...*Service) (*Server, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
@@ -146,6 +154,7 @@ func NewServer(cfg Config, services ...*Service) (*Server, error) {
 		services: map[string]*Service{}, list: services, registry: newRegistry(),
 	}
 	s.gate.init(cfg)
+	s.patience, s.halt = context.WithCancel(context.Background())
 	for _, svc := range services {
 		if err := svc.complete(); err != nil {
 			return nil, err
@@ -160,17 +169,30 @@ func NewServer(cfg Config, services ...*Service) (*Server, error) {
 			s.services[name] = svc
 		}
 	}
-	for _, svc := range services {
-		svc.server = s // what Init starts may send already
-	}
-	for _, svc := range services {
-		if svc.Init != nil {
-			if err := svc.Init(context.Background()); err != nil {
-				return nil, fmt.Errorf("service %s: init: %w", svc.Name(), err)
-			}
-		}
+	if err := s.initServices(); err != nil {
+		return nil, err
 	}
 	return s, nil
+}
+
+// initServices makes the services the server's; if one cannot begin, none of
+// them is.
+func (s *Server) initServices() error {
+	for _, svc := range s.list {
+		svc.server.Store(s) // what Init starts may send already
+	}
+	for _, svc := range s.list {
+		if svc.Init == nil {
+			continue
+		}
+		if err := svc.Init(context.Background()); err != nil {
+			for _, svc := range s.list {
+				svc.server.Store(nil)
+			}
+			return fmt.Errorf("service %s: init: %w", svc.Name(), err)
+		}
+	}
+	return nil
 }
 
 // Services returns the server's services in the order in which they were given.
@@ -178,9 +200,10 @@ func (s *Server) Services() []*Service { return append([]*Service(nil), s.list..
 
 // Shutdown stops gracefully: new connections get 503, running ones handle what
 // has arrived and are dropped with [bus.CodeGoingAway], those that have not said
-// hello are cut; it returns once every OnDrop has. When ctx ends first, what is left is dropped at once, handlers'
-// contexts end, and the error says how many connections that were; it does not
-// wait for handlers that ignore their context.
+// hello are cut; it returns once every OnDrop has. When ctx ends first, what is
+// left is dropped at once, the contexts of handlers and of OnConnect end, and
+// the error says how many connections that were; it does not wait for handlers
+// that ignore their context.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.gate.close()
 	conns := s.registry.all()
@@ -191,17 +214,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, c := range conns {
 		c.link.Finish(bye)
 	}
-	done := make(chan struct{})
-	go func() { // ends with the last connection; a handler that never returns keeps it
-		s.gate.places.Wait()
-		close(done)
-	}()
 	select {
-	case <-done:
+	case <-s.gate.empty:
 		return nil
 	case <-ctx.Done():
 	}
 	left := s.gate.inside()
+	s.halt() // ends what is being accepted; what is accepted all the same finds the gate closed
 	for _, c := range s.registry.all() {
 		c.link.Drop(bye)
 	}

@@ -3,6 +3,7 @@ package msgbus
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"busd/bus"
 	"busd/internal/wire"
@@ -52,11 +53,12 @@ type Service struct {
 	Init func(ctx context.Context) error
 	// OnConnect runs before a connection is welcomed. An error refuses it: the
 	// client's connect fails with its code and reason. It may send to the
-	// connection, which happens after the welcome; it must not wait for an
-	// answer from it. ctx ends after [Config.HelloTimeout], and when a newer
-	// connection of the same identity comes; then the client is refused, and
-	// if OnConnect accepts it all the same, OnDrop follows at once. nil accepts
-	// everybody whose certificate is good.
+	// connection, with ctx, which happens after the welcome; it must not wait
+	// for an answer from it. ctx ends after [Config.HelloTimeout], when a newer
+	// connection of the same identity comes, and when [Server.Shutdown] waits no
+	// longer; then the client is refused, and if OnConnect accepts it all the
+	// same, OnDrop follows at once. nil accepts everybody whose certificate is
+	// good.
 	OnConnect func(ctx context.Context, c *Conn) error
 	// OnDrop runs exactly once for each connection that OnConnect accepted,
 	// after its last handler has returned. why matches [bus.ErrDropped]. ctx
@@ -72,7 +74,7 @@ type Service struct {
 	// MaxConns bounds the service's connections; 0 is 50,000.
 	MaxConns int
 	// MaxMessage bounds a message from a client, in bytes on the wire; 0 is
-	// 256 KiB. At most a quarter of Credit.
+	// 256 KiB. At most a quarter of Credit, and 512 KiB.
 	MaxMessage int
 	// Credit is what each client is granted, in bytes; 0 is 1 MiB. It bounds
 	// what may wait for a connection's handlers.
@@ -80,7 +82,7 @@ type Service struct {
 
 	contract *wire.Contract
 	handlers map[string]*Handler
-	server   *Server
+	server   atomic.Pointer[Server] // nil: none has it
 	groups   groups
 	stats    serviceStats
 }
@@ -99,8 +101,8 @@ type Handler struct {
 }
 
 // AtOnce lets up to n messages of this type be handled at a time for each
-// connection; their handlers are started in the order of sending, and then race. n
-// must be positive.
+// connection; their handlers are started in the order of sending, and then race.
+// n must be positive.
 func (h *Handler) AtOnce(n int) *Handler {
 	if n < 1 {
 		panic(fmt.Sprintf("msgbus: %s: AtOnce(%d): want a positive number", h.message, n))
@@ -124,8 +126,9 @@ func (h *Handler) KeepOnError() *Handler {
 // starts.
 //
 // The message is fn's own. ctx ends when the connection's handlers must, and
-// for a request when its time is over or its sender cancels it. What fn
-// returns follows the error rule in the package's documentation.
+// for a request when its time is over or its sender cancels it. What fn sends
+// it sends with ctx (see [Conn.Send]). What fn returns follows the error rule
+// in the package's documentation.
 func Handle[M schema.Message](s *Service, fn func(ctx context.Context, c *Conn, m M) error) *Handler {
 	m := s.register(wire.NameOf[M]())
 	unpack, err := wire.UnpackerFor[M](m)
@@ -179,7 +182,7 @@ func (s *Service) add(m *wire.Message, call func(context.Context, *Conn, []byte)
 }
 
 func (s *Service) mustBeOpen() {
-	if s.server != nil {
+	if s.server.Load() != nil {
 		panic("msgbus: " + s.Name() + " belongs to a server: it must not be changed any more")
 	}
 }
@@ -199,7 +202,7 @@ func (s *Service) complete() error {
 	if s.Schema == nil {
 		return bus.Errorf(bus.CodeInvalidArgument, "a service without a schema")
 	}
-	if s.server != nil {
+	if s.server.Load() != nil {
 		return bus.Errorf(bus.CodeInvalidArgument, "service %s belongs to a server already", s.Name())
 	}
 	s.contract = s.compiled()
@@ -227,7 +230,11 @@ func orDefault(v, zero int) int {
 
 // Conn returns a connection of this service on this node.
 func (s *Service) Conn(t bus.TRID) (*Conn, bool) {
-	c, ok := s.server.registry.conn(t)
+	server := s.server.Load()
+	if server == nil {
+		return nil, false
+	}
+	c, ok := server.registry.conn(t)
 	if !ok || c.service != s {
 		return nil, false
 	}
@@ -236,12 +243,29 @@ func (s *Service) Conn(t bus.TRID) (*Conn, bool) {
 
 // Conns returns the service's connections on this node, in no order. The
 // list is shared and must not be changed.
-func (s *Service) Conns() []*Conn { return s.server.registry.conns(s) }
+func (s *Service) Conns() []*Conn {
+	if server := s.server.Load(); server != nil {
+		return server.registry.conns(s)
+	}
+	return nil
+}
+
+// home returns the server that the service belongs to.
+func (s *Service) home() (*Server, error) {
+	if server := s.server.Load(); server != nil {
+		return server, nil
+	}
+	return nil, bus.Errorf(bus.CodeNotFound, "the service has not been given to a server: nobody is connected to it")
+}
 
 // Send sends to any connection of the service, on any node. It returns once
 // the message is queued, and waits for room until ctx ends. Where no such
-// connection is, the error is [bus.CodeNotFound].
+// connection is, as before [NewServer], the error is [bus.CodeNotFound].
 func (s *Service) Send(ctx context.Context, to bus.TRID, m schema.Message) error {
+	server, err := s.home()
+	if err != nil {
+		return err
+	}
 	if c, ok := s.Conn(to); ok {
 		return c.Send(ctx, m)
 	}
@@ -249,33 +273,43 @@ func (s *Service) Send(ctx context.Context, to bus.TRID, m schema.Message) error
 	if err != nil {
 		return err
 	}
-	return s.server.cfg.Relay.Send(ctx, s.Name(), to, frame)
+	return server.cfg.Relay.Send(ctx, s.Name(), to, frame)
 }
 
 // SendTo sends to an identity, wherever it is connected; otherwise like
 // [Service.Send].
 func (s *Service) SendTo(ctx context.Context, to bus.Identity, m schema.Message) error {
-	if c, ok := s.server.registry.identity(s, to); ok {
+	server, err := s.home()
+	if err != nil {
+		return err
+	}
+	if c, ok := server.registry.identity(s, to); ok {
 		return c.Send(ctx, m)
 	}
 	frame, err := s.frame(m, wire.DataOptions{})
 	if err != nil {
 		return err
 	}
-	return s.server.cfg.Relay.SendTo(ctx, s.Name(), to, frame)
+	return server.cfg.Relay.SendTo(ctx, s.Name(), to, frame)
 }
 
 // Broadcast sends to all connections of the service, on all nodes. The message
 // is checked and encoded once. It waits for nobody: a connection that has no
-// room, or takes no message that large, is dropped with [bus.CodeSlowConsumer]. The error says that the message
-// is not one the service may send, or that other nodes were not reached.
+// room, or takes no message that large, is dropped with [bus.CodeSlowConsumer].
+// The error says that the message is not one the service may send, that other
+// nodes were not reached, or, with [bus.CodeNotFound], that the service belongs
+// to no server yet.
 func (s *Service) Broadcast(ctx context.Context, m schema.Message) error {
+	server, err := s.home()
+	if err != nil {
+		return err
+	}
 	frame, err := s.frame(m, wire.DataOptions{})
 	if err != nil {
 		return err
 	}
 	s.broadcast(s.Conns(), m.MessageName(), frame)
-	return s.server.cfg.Relay.Broadcast(ctx, s.Name(), "", frame)
+	return server.cfg.Relay.Broadcast(ctx, s.Name(), "", frame)
 }
 
 func (s *Service) broadcast(conns []*Conn, message string, frame []byte) {

@@ -151,3 +151,75 @@ func TestShutdownWaitsForGreetings(t *testing.T) {
 		wantCode(t, "OnDrop", next(t, dropped, "OnDrop"), bus.CodeGoingAway)
 	})
 }
+
+// An OnConnect that was left behind has its OnDrop before Shutdown returns.
+func TestShutdownWaitsForAnOnConnectLeftBehind(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		svc := newRoom(nil)
+		begin := time.Now()
+		svc.OnConnect = func(context.Context, *msgbus.Conn) error { time.Sleep(20 * time.Second); return nil }
+		drops := 0
+		svc.OnDrop = func(context.Context, *msgbus.Conn, error) { drops++ }
+		srv := bustest.NewServer(t, msgbus.Config{}, svc)
+		wantCode(t, "Connect", srv.Client(msgclient.Config{}).Connect(t.Context()), bus.CodeDeadlineExceeded)
+		if err := srv.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begin); drops != 1 || took != 20*time.Second {
+			t.Errorf("Shutdown returned after %s and %d drops, want 20s and 1", took, drops)
+		}
+	})
+}
+
+// Shutdown that waits no longer ends what is being accepted, too.
+func TestShutdownEndsOnConnect(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		svc := newRoom(nil)
+		svc.OnConnect = func(ctx context.Context, _ *msgbus.Conn) error { <-ctx.Done(); return ctx.Err() }
+		srv := bustest.NewServer(t, msgbus.Config{HelloTimeout: time.Hour}, svc)
+		connected := make(chan error, 1)
+		go func() { connected <- srv.Client(msgclient.Config{}).Connect(t.Context()) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		begin := time.Now()
+		wantCode(t, "Shutdown", srv.Shutdown(ctx), bus.CodeDeadlineExceeded)
+		wantCode(t, "Connect", next(t, connected, "the outcome of Connect"), bus.CodeGoingAway)
+		if err := srv.Shutdown(t.Context()); err != nil {
+			t.Errorf("a second Shutdown: %v", err)
+		}
+		if took := time.Since(begin); took != 2*time.Second {
+			t.Errorf("took %s, want 2s", took)
+		}
+	})
+}
+
+// So does who waits for the last connection of its identity to be gone.
+func TestShutdownEndsTheWaitForAnOlderConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		svc := newRoom(nil)
+		svc.OnDrop = func(context.Context, *msgbus.Conn, error) { <-release }
+		accepted := 0
+		svc.OnConnect = func(context.Context, *msgbus.Conn) error { accepted++; return nil }
+		srv := bustest.NewServer(t, msgbus.Config{}, svc)
+		if err := srv.Client(msgclient.Config{Instance: "pilot"}).Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		connected := make(chan error, 1)
+		go func() { connected <- srv.Client(msgclient.Config{Instance: "pilot"}).Connect(t.Context()) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begin := time.Now()
+		wantCode(t, "Shutdown", srv.Shutdown(ctx), bus.CodeDeadlineExceeded)
+		wantCode(t, "Connect", next(t, connected, "the outcome of Connect"), bus.CodeGoingAway)
+		if took := time.Since(begin); took != time.Second || accepted != 1 {
+			t.Errorf("the newer was refused after %s with %d calls of OnConnect, want 1s and 1", took, accepted)
+		}
+		close(release)
+	})
+}

@@ -86,7 +86,7 @@ func (s *serviceStats) sent(message string, size int) {
 	}
 }
 
-func (s *serviceStats) failed(message string, _ bus.Code) {
+func (s *serviceStats) failed(message string) {
 	if m := s.messages[message]; m != nil {
 		m.failed.Add(1)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -24,6 +25,7 @@ import (
 // A connection is one that was welcomed.
 type connection struct {
 	// Fixed at creation.
+	address  *address
 	welcome  *wire.WelcomeFrame
 	contract *wire.Contract
 	link     *link.Link
@@ -31,15 +33,16 @@ type connection struct {
 	ready    chan struct{} // closed once OnConnect has returned
 	over     chan struct{} // closed once the last handler has returned
 	gone     chan struct{} // closed once OnDrop has returned
-	why      error         // good once gone is closed
+	failed   atomic.Bool   // a message that failed here ended it
+
+	// Good once gone is closed.
+	why   error
+	lived time.Duration
 }
 
-// attempt tries the next URL; it puts one that fails to the end. It ends with
+// attempt tries one address, which goes to the end if it fails. It ends with
 // ctx, and when the client is closed.
-func (c *Client) attempt(ctx context.Context) error {
-	c.mu.Lock()
-	target := c.urls[0]
-	c.mu.Unlock()
+func (c *Client) attempt(ctx context.Context, target *address) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(c.life, func() { cancel(errClosed()) })()
@@ -48,16 +51,14 @@ func (c *Client) attempt(ctx context.Context) error {
 		err = givenUp(ctx)
 	}
 	if err != nil {
-		c.mu.Lock()
-		c.urls = append(append([]*url.URL(nil), c.urls[1:]...), target)
-		c.mu.Unlock()
+		c.urls.failed(target, err)
 	}
 	return err
 }
 
-// dial opens a connection to one URL, from TCP to OnConnect.
-func (c *Client) dial(ctx context.Context, target *url.URL) error {
-	sock, err := c.open(ctx, target)
+// dial opens a connection to one address, from TCP to OnConnect.
+func (c *Client) dial(ctx context.Context, target *address) error {
+	sock, err := c.open(ctx, target.url)
 	if err != nil {
 		return err
 	}
@@ -70,6 +71,7 @@ func (c *Client) dial(ctx context.Context, target *url.URL) error {
 		link.Refuse(sock, err)
 		return err
 	}
+	conn.address = target
 	if err := c.adopt(conn, head); err != nil {
 		conn.sayGoodbye()
 		link.Refuse(sock, err)
@@ -178,7 +180,7 @@ func (c *Client) connected(sock *ws.Socket, welcome *wire.WelcomeFrame, contract
 		welcome: welcome, contract: contract, since: time.Now(),
 		ready: make(chan struct{}), over: make(chan struct{}), gone: make(chan struct{}),
 	}
-	ping := time.Duration(min(welcome.KeepAliveMS, maxPingMS)) * time.Millisecond
+	ping := pingEvery(welcome)
 	conn.link = link.New(link.Config{
 		Socket:       sock,
 		Session:      session.New(c.cfg.Credit, int(welcome.Credit), session.DefaultBuffer),
@@ -190,6 +192,14 @@ func (c *Client) connected(sock *ws.Socket, welcome *wire.WelcomeFrame, contract
 		PongWithin:   pongTimeout,
 	})
 	return conn
+}
+
+// pingEvery takes what a welcome says of pings within reason; 0 is none.
+func pingEvery(w *wire.WelcomeFrame) time.Duration {
+	if w.KeepAliveMS == 0 {
+		return 0
+	}
+	return max(time.Duration(min(w.KeepAliveMS, maxPing.Milliseconds()))*time.Millisecond, minPing)
 }
 
 // adopt makes a connection the client's, unless it was closed meanwhile.

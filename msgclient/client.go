@@ -3,7 +3,6 @@ package msgclient
 import (
 	"context"
 	"errors"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +25,7 @@ type Client struct {
 	creds *mtls.Credentials // nil: cfg.TLS is used
 
 	handlers subscriptions
+	urls     addresses
 	ignored  atomic.Uint64
 	connects atomic.Uint64
 	serving  sync.WaitGroup  // one for each connection
@@ -35,7 +35,6 @@ type Client struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	urls    []*url.URL     // in the order of the next attempts
 	current *connection    // nil: not connected
 	name    bus.Identity   // as of the last welcome
 	known   *schema.Schema // the contract last received
@@ -52,9 +51,10 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		cfg: cfg, log: cfg.Logger.Named("msgclient"), urls: shuffled(urls),
+		cfg: cfg, log: cfg.Logger.Named("msgclient"),
 		changed: make(chan struct{}), dialing: make(chan struct{}, 1),
 	}
+	c.urls.init(urls, cfg.MinWait)
 	c.dialing <- struct{}{}
 	c.life, c.endLife = context.WithCancel(context.Background())
 	if cfg.TLS == nil {
@@ -84,14 +84,14 @@ func (c *Client) Connect(ctx context.Context) error {
 		return err
 	}
 	c.mu.Lock()
-	ended, attempts := c.ended, len(c.urls)
+	ended := c.ended
 	c.mu.Unlock()
 	if ended != nil {
 		return ended
 	}
 	var err error
-	for range attempts {
-		if err = c.attempt(ctx); err == nil || ctx.Err() != nil || c.life.Err() != nil || isFinal(err) {
+	for _, target := range c.urls.round() {
+		if err = c.attempt(ctx, target); err == nil || ctx.Err() != nil || c.life.Err() != nil || isFinal(err) {
 			break
 		}
 	}
@@ -148,46 +148,44 @@ func (c *Client) Run(ctx context.Context) error {
 		_ = c.Close(closing) // the context's end is the news
 		return context.Cause(ctx)
 	}
-	c.end(err)
+	if current := c.end(err); current != nil {
+		current.sayGoodbye()
+	}
 	c.serving.Wait()
 	return err
 }
 
-// Close says goodbye: it waits until the service has read, checked and queued
-// everything that was sent, or ctx ends, then drops the connection with
-// [bus.CodeGoingAway] and waits for the handlers. Run returns, and the client
-// cannot be used any more. The error says that not everything arrived.
+// Close says goodbye: it takes nothing more to send, waits until the service has
+// read, checked and queued everything that was sent, or ctx ends, then drops the
+// connection with [bus.CodeGoingAway] and waits for the handlers. Run returns,
+// and the client cannot be used any more. The error says that not everything
+// arrived.
 //
 // It must not be called inside a handler, nor in OnConnect or OnDrop.
 func (c *Client) Close(ctx context.Context) error {
-	c.mu.Lock()
-	current := c.current
-	c.mu.Unlock()
 	var err error
-	if current != nil {
+	if current := c.end(errClosed()); current != nil {
 		err = current.link.Flush(ctx)
 		if errors.Is(err, bus.ErrDropped) {
 			err = nil // it went first
 		}
+		current.sayGoodbye()
 	}
-	c.end(errClosed())
 	c.serving.Wait()
 	return err
 }
 
-// end makes the client useless, once.
-func (c *Client) end(why error) {
+// end makes the client useless, once: nothing more is sent, and there will be no
+// other connection. It returns the last one.
+func (c *Client) end(why error) *connection {
 	c.mu.Lock()
-	current := c.current
+	defer c.mu.Unlock()
 	if c.ended == nil {
 		c.ended = why
 		c.endLife()
 		c.changedLocked()
 	}
-	c.mu.Unlock()
-	if current != nil {
-		current.sayGoodbye()
-	}
+	return c.current
 }
 
 // goodbye is the cause of the drop by which a client that is closed ends its
@@ -289,9 +287,11 @@ func (c *Client) Connects() uint64 { return c.connects.Load() }
 
 // dropped takes note of a connection's end.
 func (c *Client) dropped(conn *connection, why error) {
+	lived := time.Since(conn.since)
 	c.log.Info("disconnected", keys.TRID(bus.TRID(conn.welcome.TRID)), keys.Code(why), keys.Reason(why),
-		keys.Duration(time.Since(conn.since)))
-	<-conn.ready // OnConnect's context has ended
+		keys.Duration(lived))
+	c.urls.failed(conn.address, why) // wherever the fault was, another is as good
+	<-conn.ready                     // OnConnect's context has ended
 	close(conn.over)
 	if c.cfg.OnDrop != nil && !isGoodbyeOf(conn, why) {
 		// As a handler's context it does not wait for the next connection, which
@@ -301,7 +301,7 @@ func (c *Client) dropped(conn *connection, why error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	conn.why = why
+	conn.why, conn.lived = why, lived
 	close(conn.gone)
 	c.changedLocked()
 }

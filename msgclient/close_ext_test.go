@@ -3,6 +3,7 @@ package msgclient_test
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,6 +167,86 @@ func TestCloseAsksForTheAck(t *testing.T) {
 		}
 		if took := time.Since(begin); took != 0 {
 			t.Errorf("Close took %s", took)
+		}
+	})
+}
+
+// Others who go on sending do not keep Close from its end: what they send from
+// then on fails.
+func TestCloseWhileOthersSend(t *testing.T) {
+	t.Parallel()
+	srv := bustest.NewServer(t, msgbus.Config{}, newRoom(nil))
+	c := srv.Client(msgclient.Config{})
+	if err := c.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const senders = 4
+	started, ended := make(chan struct{}, senders), make(chan error, senders)
+	for range senders {
+		go func() {
+			err := c.Send(t.Context(), Job{})
+			started <- struct{}{}
+			for err == nil {
+				err = c.Send(t.Context(), Job{})
+			}
+			ended <- err
+		}()
+	}
+	for range senders {
+		next(t, started, "a sender's first message")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := c.Close(ctx); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	for range senders {
+		wantCode(t, "Send during Close", next(t, ended, "the end of a sender"), bus.CodeGoingAway)
+	}
+}
+
+// A handler that cannot send any more because of Close does not end the
+// connection before Close has delivered what there is.
+func TestHandlerFailsDuringClose(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var handled atomic.Int64
+		svc := newRoom(func(context.Context, *msgbus.Conn, Job) error {
+			time.Sleep(40 * time.Millisecond)
+			handled.Add(1)
+			return nil
+		})
+		svc.Credit = 4 << 10 // the last messages wait for the first to be handled
+		srv := bustest.NewServer(t, msgbus.Config{}, svc)
+		inHand, failed := make(chan struct{}), make(chan error, 1)
+		c := srv.Client(msgclient.Config{})
+		msgclient.On(c, func(ctx context.Context, c *msgclient.Client, _ Note) error {
+			close(inHand)
+			time.Sleep(500 * time.Millisecond)
+			err := c.Send(ctx, Job{})
+			failed <- err
+			return err
+		})
+		if err := c.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := svc.Broadcast(t.Context(), Note{}); err != nil {
+			t.Fatal(err)
+		}
+		next(t, inHand, "the handler")
+		const jobs = 100 // more than a second's, less than what may still be handled after the drop
+		for i := range int64(jobs) {
+			if err := c.Send(t.Context(), Job{ID: i}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.Close(t.Context()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		wantCode(t, "Send of the handler", next(t, failed, "the outcome of it"), bus.CodeGoingAway)
+		time.Sleep(time.Minute)
+		if n := handled.Load(); n != jobs {
+			t.Errorf("the service handled %d of %d messages", n, jobs)
 		}
 	})
 }

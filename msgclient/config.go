@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"busd/bus"
+	"busd/internal/link"
 	"busd/schema"
 )
 
@@ -22,7 +23,7 @@ const (
 	DefaultMaxWait = 30 * time.Second
 	// DefaultTimeout bounds a request, or the wait for an ack, whose context
 	// has no deadline.
-	DefaultTimeout = 30 * time.Second
+	DefaultTimeout = link.DefaultTimeout
 	// DefaultCredit is what the service is granted, in bytes.
 	DefaultCredit = 1 << 20
 
@@ -36,8 +37,9 @@ const (
 	// silence ends a connection on which nothing came at all; pings find that
 	// out first.
 	silence = 5 * time.Minute
-	// maxPingMS bounds what the welcome says of how often to ping.
-	maxPingMS = 24 * 60 * 60 * 1000
+	// minPing and maxPing bound what the welcome says of how often to ping.
+	minPing = time.Second
+	maxPing = 24 * time.Hour
 	// closeTimeout bounds how long the end of Run's context may take to reach
 	// the service.
 	closeTimeout = 5 * time.Second
@@ -45,6 +47,9 @@ const (
 	// first, which holds the contract.
 	maxBatch   = 1 << 20
 	maxWelcome = 4 << 20
+	// maxMessage bounds a message, whatever the welcome allows: a WebSocket
+	// message holds one beside what was queued with it.
+	maxMessage = maxBatch / 2
 )
 
 // Config is what a [Client] needs to know. URL is required; the zero values of
@@ -54,7 +59,9 @@ type Config struct {
 	// a port it is 8443.
 	URL string
 	// URLs are further addresses of the same service. All are tried, in random
-	// order; one that failed goes to the end.
+	// order; one that failed, or whose connection ended, goes to the end, and
+	// one that answers with Retry-After is left alone for that time while
+	// others are tried.
 	URLs []string
 
 	// CertFile and KeyFile are the client's certificate and key, CAFiles the
@@ -89,11 +96,14 @@ type Config struct {
 	Credit int
 
 	// OnConnect runs after each welcome, before any message is handled. It may
-	// send and make requests. ctx ends with the connection.
+	// send and make requests, and should do so with ctx (see [Client.Send]),
+	// which ends with the connection.
 	OnConnect func(ctx context.Context, c *Client)
 	// OnDrop runs once for each connection that ended otherwise than by
 	// [Client.Close] or the end of Run's context, after its last handler has
-	// returned. why matches [bus.ErrDropped].
+	// returned. why matches [bus.ErrDropped]. The next connection comes after
+	// it has returned. What it sends with ctx, which ends with the client, fails
+	// at once (see [Client.Send]).
 	OnDrop func(ctx context.Context, c *Client, why error)
 	// OnRetry is told, by Run, why there is no connection and how long it
 	// waits before the next attempt: after each attempt that failed, and after
@@ -106,8 +116,8 @@ type Config struct {
 	// RetrySuperseded keeps trying when another client took the identity. Two
 	// clients that both do so fight for ever.
 	RetrySuperseded bool
-	// GiveUpAfter ends Run when the client was not connected for so long;
-	// 0 is never.
+	// GiveUpAfter ends Run when the client was not connected for so long, and
+	// the attempt under way with it; 0 is never.
 	GiveUpAfter time.Duration
 	// MinWait and MaxWait bound the pause between attempts; 0 is 0.5 s and
 	// 30 s.

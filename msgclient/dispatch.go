@@ -79,8 +79,16 @@ func (d *dispatch) unhandled(in *link.Incoming) error {
 // AtOnce: a client's handlers run one at a time.
 func (d *dispatch) AtOnce(*wire.Message) int { return 1 }
 
-// Keeps tells whether a one-way message that failed leaves the connection.
-func (d *dispatch) Keeps(*link.Incoming, *bus.Error) bool { return d.client.cfg.KeepOnError }
+// Keeps tells whether a one-way message that failed leaves the connection. A
+// client that is being closed has something to finish, and what fails then
+// mostly fails because of that.
+func (d *dispatch) Keeps(*link.Incoming, *bus.Error) bool {
+	keeps := d.client.cfg.KeepOnError || d.client.life.Err() != nil
+	if !keeps {
+		d.conn.failed.Store(true)
+	}
+	return keeps
+}
 
 // Failed reports what went wrong with a message, at either end.
 func (d *dispatch) Failed(message string, err *bus.Error) {

@@ -10,9 +10,13 @@
 //
 // [Client.Run] keeps the client connected. It waits between attempts for a
 // random time (full jitter) below a bound that doubles from half a second to
-// half a minute and is reset by a welcome; what the service said of when to
-// come back goes before that. Certificates, keys and CAs are read anew for
-// each attempt. It ends only when its context does, when the client is closed,
+// half a minute and is reset by a welcome; but connections that are dropped
+// within half a minute of their welcome, one after the other, double it too, so
+// that a message that always fails makes no storm. What the service said of when
+// to come back goes before that. Of several URLs another is tried after each
+// failure and each end of a connection, and one that refuses with Retry-After
+// does not keep the client from the others. Certificates, keys and CAs are read
+// anew for each attempt. It ends only when its context does, when the client is closed,
 // or when the service refuses for good: another client took the identity, the
 // certificate was revoked, or the refusal said never.
 //

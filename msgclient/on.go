@@ -36,7 +36,7 @@ type subscriptions struct {
 //
 // The message is fn's own, and c is the client that received it. ctx ends when
 // the connection's handlers must, and for a request when its time is over or
-// the service cancels it.
+// the service cancels it. What fn sends it sends with ctx (see [Client.Send]).
 func On[M schema.Message](c *Client, fn func(ctx context.Context, c *Client, m M) error) *Subscription {
 	var plan atomic.Pointer[unpacking[M]]
 	unpackerOf := func(m *wire.Message) (*unpacking[M], error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"net/url"
 	"time"
 
 	"busd/bus"
@@ -17,11 +16,11 @@ func (c *Client) keepConnected(ctx context.Context) error {
 	wait := backoff{min: c.cfg.MinWait, max: c.cfg.MaxWait}
 	alone := time.Now() // since when there is no connection
 	for attempt := 1; ; attempt++ {
-		conn, err := c.await(ctx)
+		conn, err := c.await(ctx, alone)
 		switch {
 		case conn != nil:
 			err = conn.why
-			wait.reset()
+			wait.connected(conn)
 			alone, attempt = time.Now(), 0
 		case err == nil:
 			continue // it came while we were about to dial
@@ -32,7 +31,7 @@ func (c *Client) keepConnected(ctx context.Context) error {
 		if ended := c.endedBy(err); ended != nil {
 			return ended
 		}
-		pause := wait.next(err)
+		pause := c.pause(&wait, err)
 		if left := c.cfg.GiveUpAfter - time.Since(alone); c.cfg.GiveUpAfter > 0 && pause >= left {
 			if c.sleep(ctx, left) {
 				return bus.Wrap(bus.CodeDeadlineExceeded, err, "no connection for "+c.cfg.GiveUpAfter.String())
@@ -49,13 +48,33 @@ func (c *Client) keepConnected(ctx context.Context) error {
 	}
 }
 
+// pause says how long to wait before the next attempt. An address that asked
+// for a while is left alone for it; the others have not asked.
+func (c *Client) pause(wait *backoff, err error) time.Duration {
+	_, held := c.urls.next()
+	if _, asked := retryAfter(err); asked {
+		if held > 0 {
+			wait.atOnce = false
+			return held
+		}
+		err = nil
+	}
+	return max(wait.next(err), held)
+}
+
 // await waits for the end of the connection there is and returns it, or makes
-// an attempt to have one: then it returns nil and the attempt's outcome.
-func (c *Client) await(ctx context.Context) (*connection, error) {
+// an attempt to have one: then it returns nil and the attempt's outcome. alone
+// is since when there is none.
+func (c *Client) await(ctx context.Context, alone time.Time) (*connection, error) {
 	c.mu.Lock()
 	conn := c.current
 	c.mu.Unlock()
 	if conn == nil {
+		if c.cfg.GiveUpAfter > 0 {
+			limited, cancel := context.WithDeadline(ctx, alone.Add(c.cfg.GiveUpAfter))
+			defer cancel()
+			ctx = limited
+		}
 		return nil, c.once(ctx)
 	}
 	select {
@@ -71,7 +90,7 @@ func (c *Client) await(ctx context.Context) (*connection, error) {
 	}
 }
 
-// once makes an attempt with the next URL, unless somebody connects already.
+// once makes an attempt with the next address, unless somebody connects already.
 func (c *Client) once(ctx context.Context) error {
 	select {
 	case <-c.dialing:
@@ -85,7 +104,8 @@ func (c *Client) once(ctx context.Context) error {
 	if connected {
 		return nil
 	}
-	return c.attempt(ctx)
+	next, _ := c.urls.next()
+	return c.attempt(ctx, next)
 }
 
 // endedBy returns why there is no use in trying again, or nil.
@@ -135,13 +155,41 @@ func (c *Client) sleep(ctx context.Context, d time.Duration) bool {
 type backoff struct {
 	min, max time.Duration
 	failures int
+	short    int  // connections in a row that were dropped soon after their welcome
 	atOnce   bool // the last attempt was made at once
 }
 
 // maxHint bounds what a drop says of when to come back, as Retry-After is.
 const maxHint = time.Hour
 
-func (b *backoff) reset() { b.failures = 0 }
+// connected takes note of a connection that has ended. Its welcome has reset the
+// bound. But one that was soon dropped is likely to be dropped again, for the
+// same message: while that goes on the bound doubles all the same.
+func (b *backoff) connected(conn *connection) {
+	if conn.lived >= b.max || !conn.wasDropped() {
+		b.failures, b.short = 0, 0
+		return
+	}
+	b.failures = b.short
+	b.short++
+}
+
+// wasDropped tells whether one of the ends dropped a connection, without saying
+// when to come back: the line did not break, and no ping was left unanswered.
+func (conn *connection) wasDropped() bool {
+	var e *bus.Error
+	if !errors.As(conn.why, &e) || e.Retry != (bus.Retry{When: bus.RetryAfter}) {
+		return false
+	}
+	return e.Remote || e.Code != bus.CodeUnavailable || conn.failed.Load()
+}
+
+// hinted is how long to wait where the service says so: a random time within its
+// spread, or least. No service keeps a client away for longer than maxHint and
+// as much again, or makes the sum overflow.
+func hinted(hint bus.Retry, least time.Duration) time.Duration {
+	return min(hint.After, maxHint) + rand.N(max(min(hint.Spread, maxHint), least)) //nolint:gosec // not a secret
+}
 
 // next takes the error of the last attempt or connection. What the service
 // said goes first; but a second "now" in a row is not taken at its word.
@@ -152,8 +200,7 @@ func (b *backoff) next(err error) time.Duration {
 		switch {
 		case hint.After > 0 || hint.Spread > 0:
 			b.atOnce = false
-			// No service keeps a client away for longer, or makes the sum overflow.
-			return min(hint.After, maxHint) + rand.N(max(min(hint.Spread, maxHint), b.min)) //nolint:gosec // not a secret
+			return hinted(hint, b.min)
 		case hint.When == bus.RetryNow && !b.atOnce:
 			b.atOnce = true
 			return 0
@@ -166,9 +213,4 @@ func (b *backoff) next(err error) time.Duration {
 	}
 	b.failures++
 	return rand.N(bound + 1) //nolint:gosec // not a secret
-}
-
-func shuffled(urls []*url.URL) []*url.URL {
-	rand.Shuffle(len(urls), func(i, j int) { urls[i], urls[j] = urls[j], urls[i] })
-	return urls
 }

@@ -290,7 +290,7 @@ func TestSendWaitsForAConnection(t *testing.T) {
 		svc := newRoom(func(_ context.Context, _ *msgbus.Conn, m Job) error { got = append(got, m.ID); return nil })
 		srv := bustest.NewServer(t, msgbus.Config{}, svc)
 		line := &attempts{dial: srv.DialContext, refuse: true}
-		c := srv.Client(msgclient.Config{DialContext: line.DialContext})
+		c := srv.Client(msgclient.Config{DialContext: line.DialContext, MaxWait: 4 * time.Second})
 		go func() { _ = c.Run(t.Context()) }() // ends with the test
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -346,5 +346,22 @@ func TestOnRetry(t *testing.T) {
 		wantCode(t, "the cut", next(t, told, "the cut").why, bus.CodeUnavailable)
 		cancel()
 		next(t, ended, "the end of Run")
+	})
+}
+
+// GiveUpAfter ends an attempt that is under way, too.
+func TestGiveUpDuringAnAttempt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := bustest.NewServer(t, msgbus.Config{}, newRoom(nil))
+		c := srv.Client(msgclient.Config{
+			GiveUpAfter: 5 * time.Second,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() },
+		})
+		begin := time.Now()
+		wantCode(t, "Run", c.Run(t.Context()), bus.CodeDeadlineExceeded)
+		if took := time.Since(begin); took != 5*time.Second {
+			t.Errorf("gave up after %s, want 5s", took)
+		}
 	})
 }

@@ -13,10 +13,12 @@ import (
 // Send sends a message. It waits for a connection, then for room, until ctx
 // ends, and returns once the message is checked, encoded and queued, not once
 // it is delivered. A message that breaks the service's contract is an error
-// with [bus.CodeInvalidMessage], and nothing is sent. With the context of a
-// handler whose connection has ended it does not wait for the next one, which
-// comes after the handler has returned: the error says why the connection
-// ended.
+// with [bus.CodeInvalidMessage], and nothing is sent.
+//
+// Inside a handler, OnConnect or OnDrop it wants their context, as everything
+// that sends does: when the connection has ended it then does not wait for the
+// next one, and the error says why. With another context it would: the next
+// connection waits for the handler, and the handler for the next connection.
 func (c *Client) Send(ctx context.Context, m schema.Message) error {
 	return c.send(ctx, m, wire.DataOptions{}, (*link.Link).Send)
 }
@@ -26,7 +28,7 @@ func (c *Client) Send(ctx context.Context, m schema.Message) error {
 // [bus.CodeSessionLost]: whether it arrived is not known. Without a deadline
 // in ctx it waits 30 s.
 func (c *Client) SendAcked(ctx context.Context, m schema.Message) error {
-	ctx, cancel := withTimeout(ctx)
+	ctx, cancel := link.WithTimeout(ctx)
 	defer cancel()
 	return c.send(ctx, m, wire.DataOptions{AckAtOnce: true}, (*link.Link).SendAcked)
 }
@@ -77,7 +79,7 @@ func (c *Client) RequestRecord(ctx context.Context, m schema.Message) (*schema.R
 }
 
 func (c *Client) request(ctx context.Context, m schema.Message) (answer link.Answer, err error) {
-	ctx, cancel := withTimeout(ctx)
+	ctx, cancel := link.WithTimeout(ctx)
 	defer cancel()
 	err = c.onConnection(ctx, m, func(conn *connection, msg *wire.Message) error {
 		frame, err := wire.AppendRequest(nil, msg, m, link.Remaining(ctx))
@@ -147,16 +149,9 @@ func (c *Client) Reply(ctx context.Context, m schema.Message) error {
 
 // limit bounds a message to the service, in bytes on the wire.
 func (conn *connection) limit() int {
-	if n := conn.welcome.Limits.Message; n > 0 {
-		return int(n)
+	n := conn.welcome.Limits.Message
+	if n == 0 {
+		n = conn.welcome.Credit / 4
 	}
-	return int(conn.welcome.Credit / 4)
-}
-
-// withTimeout gives a context without a deadline the default one.
-func withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, DefaultTimeout)
+	return int(min(n, maxMessage))
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
@@ -23,10 +22,13 @@ type target struct {
 	credentials
 	url      string
 	instance string
+	argsText string // as it was typed
+	args     map[string]any
 }
 
 func (t *target) flags(cmd *cobra.Command) {
 	t.credentials.flags(cmd)
+	cmd.Flags().StringVar(&t.argsText, "args", "", "the connect arguments, a JSON object, for services that want some")
 	cmd.Flags().StringVar(&t.instance, "instance", "", "what tells this client from others of its certificate (default: a new one)")
 }
 
@@ -41,12 +43,17 @@ func (t *target) complete(text string, env func(string) string) error {
 			return &fault{what: "--instance", cause: err, exit: exitUsage}
 		}
 	}
+	if t.argsText != "" {
+		if t.args, err = connectArgs(t.argsText); err != nil {
+			return err
+		}
+	}
 	return t.credentials.complete(env)
 }
 
 // client makes a client of the service.
 func (p *app) client(t *target, cfg msgclient.Config) (*msgclient.Client, error) {
-	cfg.URL, cfg.Instance = t.url, t.instance
+	cfg.URL, cfg.Instance, cfg.Args = t.url, t.instance, t.args
 	cfg.CertFile, cfg.KeyFile, cfg.CAFiles = t.cert, t.key, t.ca
 	cfg.Name, cfg.Version = "busd", Version
 	if p.debug {
@@ -92,41 +99,6 @@ func orInterrupted(ctx context.Context, err error) error {
 		return errInterrupted
 	}
 	return err
-}
-
-// cannot says why there is no connection, and what to try.
-func (t *target) cannot(ctx context.Context, err error) error {
-	if interrupted := orInterrupted(ctx, err); errors.Is(interrupted, errInterrupted) {
-		return interrupted
-	}
-	if over := context.Cause(ctx); over != nil {
-		err = over // what the attempt was doing just then is no news
-	}
-	f := &fault{what: "cannot connect to " + t.url, cause: err}
-	switch code := bus.CodeOf(err); code { //nolint:exhaustive // the others need no advice
-	case bus.CodeUnavailable, bus.CodeDeadlineExceeded:
-		f.try = []string{"busd serve --dev                  a server on this machine, or another URL"}
-	case bus.CodeFailedPrecondition: // a file of ours
-		f.exit = exitAuth
-		f.details = append(t.shown(), t.believed()...)
-		f.try = []string{"busd pki issue client NAME        a certificate and its key"}
-	case bus.CodeUnauthenticated, bus.CodeCertificateExpired, bus.CodeCertificateRevoked:
-		if errors.As(err, new(*tls.CertificateVerificationError)) { // it is the server's that is not good
-			f.details = t.believed()
-			f.try = []string{"--ca FILE                         the CA that signed the server's certificate"}
-			break
-		}
-		f.details = t.shown()
-		f.try = []string{
-			"busd pki show " + t.cert + "    who it is, who signed it, until when",
-			"--cert FILE --key FILE            a certificate whose CA the server believes",
-		}
-	case bus.CodeNotFound:
-		f.try = []string{"the server's services are named in its log, and in its configuration"}
-	case bus.CodeResourceExhausted:
-		f.try = []string{"again in a while: the server is full"}
-	}
-	return f
 }
 
 // shown says which certificate is shown.

@@ -24,20 +24,27 @@ const environment = `Variables that the commands read which connect to a service
   BUSD_KEY     its key
   BUSD_CA      the CAs that may have signed the server's certificate; several
                files are separated as in PATH
-  NO_COLOR     if it is set to anything, no colours
 
 Flags go first, then these variables, then the development directory:
 .busd/client-alice.crt, .busd/client-alice.key and .busd/ca.crt.
 
-"busd serve" reads its configuration from variables, too: each key as BUSD_ and
-its name in capitals, with two underscores for a dot; and BUSD_CONFIG, the file.`
+Whatever writes to a terminal reads
+
+  NO_COLOR     if it is set to anything, no colours
+
+"busd serve" reads
+
+  BUSD_CONFIG    the configuration, as --config
+  BUSD_LISTEN    where to listen for agents, as --listen
+  BUSD_SERVICES  which services to serve, as --services
+
+and each key of the configuration as BUSD_ and its name in capitals, with two
+underscores for a dot: BUSD_ADMIN__ADDRESS is admin.address.`
 
 // credentials say which files prove who we are, and whom to believe.
 type credentials struct {
 	cert, key string
 	ca        []string
-	// from says who named the certificate.
-	from string
 }
 
 func (c *credentials) flags(cmd *cobra.Command) {
@@ -64,12 +71,21 @@ func (c *credentials) complete(env func(string) string) error {
 	default:
 		return c.development()
 	}
-	c.from = cert
 	switch {
 	case c.key == "":
 		return usage("", "%s %s needs its key: %s is missing", cert, c.cert, key)
 	case c.cert == "":
 		return usage("", "%s %s needs its certificate: %s is missing", key, c.key, cert)
+	}
+	return c.there()
+}
+
+// there refuses files that do not exist.
+func (c *credentials) there() error {
+	for _, path := range append([]string{c.cert, c.key}, c.ca...) {
+		if !exists(path) {
+			return unreadable(path, fs.ErrNotExist)
+		}
 	}
 	return nil
 }
@@ -78,7 +94,7 @@ func (c *credentials) development() error {
 	c.cert = filepath.Join(devDir, "client-"+devClient+".crt")
 	c.key = filepath.Join(devDir, "client-"+devClient+".key")
 	if exists(c.cert) {
-		return nil
+		return c.there()
 	}
 	return &fault{
 		what: "there is no certificate to show: nobody may connect without one",

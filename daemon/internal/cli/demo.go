@@ -29,7 +29,7 @@ func (p *app) demo() *cobra.Command {
 		Args: between(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("for") {
-				if err := positive("for", length); err != nil {
+				if err := atLeast("for", length, demo.MinFor); err != nil {
 					return err
 				}
 			}

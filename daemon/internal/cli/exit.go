@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -38,15 +39,15 @@ var exits = []struct {
 	{exitOK, "it worked"},
 	{exitFailed, "the check that was asked for failed, or the service refused or failed"},
 	{exitUsage, "wrong usage: an unknown command or flag, or an argument that makes no sense"},
-	{exitConfig, "the configuration is not valid"},
+	{exitConfig, "the configuration, or a file that it names, cannot be used"},
 	{exitNetwork, "cannot connect: the network, or nobody listens"},
 	{exitAuth, "not authenticated: TLS, a certificate or a key"},
 	{exitNotAllowed, "not allowed"},
-	{exitNotFound, "not found: a file, a service or a message"},
+	{exitNotFound, "not found: a file that you named, a service or a message"},
 	{exitConflict, "conflict: it exists already, or is in use"},
 	{exitTimeout, "it took too long"},
 	{exitSchema, "a message breaks the contract, or the contracts do not fit"},
-	{exitBug, "a fault in busd itself"},
+	{exitBug, "a fault in busd itself, or in a program that is built with it"},
 	{exitInterrupted, "interrupted"},
 }
 
@@ -88,6 +89,9 @@ func exitOf(err error) int {
 	case errors.As(err, &value):
 		return exitSchema
 	case errors.As(err, &invalid):
+		if slices.ContainsFunc(invalid.Faults, saidByFlag) {
+			return exitUsage
+		}
 		return exitConfig
 	case errors.As(err, &e):
 		if exit, ok := codeExits[e.Code]; ok {
@@ -105,6 +109,9 @@ func exitOf(err error) int {
 	}
 	return exitFailed
 }
+
+// saidByFlag tells whether what is wrong stands on the command line.
+func saidByFlag(f *config.Fault) bool { return strings.HasPrefix(f.Where, "--") }
 
 // exitTable is the text of "busd help exit-codes".
 func exitTable() string {

@@ -63,6 +63,11 @@ func TestExitOf(t *testing.T) {
 		{bus.Errorf(bus.CodeInvalidMessage, "why"), exitSchema},
 		{fmt.Errorf("run: %w", errInterrupted), exitInterrupted},
 		{context.Canceled, exitInterrupted},
+		{served(bus.Wrap(bus.CodeCanceled, context.Canceled, "stopped at once")), exitInterrupted},
+		{served(bus.Errorf(bus.CodeInternal, "no handler")), exitBug},
+		{served(Advise(bus.Errorf(bus.CodeAlreadyExists, "in use"), "another")), exitConflict},
+		{served(&config.Error{Faults: []*config.Fault{{Where: "a.yaml"}, {Where: "--listen"}}}), exitUsage},
+		{served(&config.Error{Faults: []*config.Fault{{Where: "a.yaml"}, {Where: "environment BUSD_LISTEN"}}}), exitConfig},
 		{refused(t.Context(), "no answer", bus.Errorf(bus.CodeUnavailable, "the handler says so")), exitFailed},
 		{refused(t.Context(), "no answer", errInterrupted), exitInterrupted},
 	} {

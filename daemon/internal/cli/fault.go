@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"busd/bus"
+	"busd/daemon/internal/config"
 )
 
 // A fault is an error as a person should read it: one sentence, its cause,
@@ -56,9 +57,12 @@ func usage(try, format string, a ...any) *fault {
 func plain(err error) string {
 	var f *fault
 	var e *bus.Error
+	var invalid *config.Error
 	switch {
 	case errors.As(err, &f) && error(f) == err:
 		return f.Error()
+	case errors.As(err, &invalid) && len(invalid.Faults) > 1:
+		return fmt.Sprintf("the configuration has %d faults:\n%s", len(invalid.Faults), invalid)
 	case errors.As(err, &e):
 		if before, ok := strings.CutSuffix(err.Error(), e.Error()); ok {
 			return before + sentence(e)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"busd/bus"
+	"busd/daemon/internal/config"
 )
 
 func TestReport(t *testing.T) {
@@ -45,6 +46,9 @@ func TestPlain(t *testing.T) {
 		{remote, "Ping.id: want int, got string"},
 		{fmt.Errorf("service A/B: %w", remote), "service A/B: Ping.id: want int, got string"},
 		{&bus.Error{Code: bus.CodeSlowConsumer}, "slow consumer"},
+		{served(Advise(bus.Wrap(bus.CodeInternal, remote, "no handler"), "x")), "cannot serve: no handler"},
+		{&config.Error{Faults: []*config.Fault{{Where: "a", Reason: "b"}}}, "a: b"},
+		{&config.Error{Faults: []*config.Fault{{Where: "a", Reason: "b"}, {Where: "c", Reason: "d"}}}, "the configuration has 2 faults:\na: b\nc: d"},
 		{&fault{what: "a", cause: &fault{what: "b", cause: remote}}, "a: b: Ping.id: want int, got string"},
 	} {
 		if got := plain(test.err); got != test.want {

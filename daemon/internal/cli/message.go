@@ -19,14 +19,14 @@ const maxArgument = 1 << 20
 // record makes a message of the service's contract from JSON; "-" reads it from
 // standard input, and nothing means no attributes.
 func (p *app) record(c *msgclient.Client, name string, args []string) (*schema.Record, error) {
-	d, err := defined(c.Contract(), name)
+	d, err := defined(c.Contract(), name, schema.FromService)
 	if err != nil {
 		return nil, err
 	}
 	if d.From == schema.FromService {
 		return nil, &fault{
 			what: "only the service may send " + name, exit: exitSchema,
-			details: []detail{{"clients send", strings.Join(names(c.Contract(), schema.FromService), ", ")}},
+			details: []detail{{"it takes", strings.Join(names(c.Contract(), schema.FromService), ", ")}},
 		}
 	}
 	text := "{}"
@@ -47,16 +47,40 @@ func (p *app) record(c *msgclient.Client, name string, args []string) (*schema.R
 	return r, nil
 }
 
-// defined finds a message in a contract.
-func defined(contract *schema.Schema, name string) (schema.Definition, error) {
+// connectArgs reads connect arguments as the attributes of messages are read.
+func connectArgs(text string) (map[string]any, error) {
+	anything := schema.Type{Kind: schema.Map, Elem: &schema.Type{Kind: schema.Any}}
+	d := schema.Definition{Name: "connect", Attrs: []schema.Attribute{{Name: "args", Type: anything}}}
+	var args map[string]any
+	r, err := schema.RecordFromJSON(d, []byte(`{"args": `+text+`}`))
+	if err == nil {
+		v, _ := r.Get("args")
+		args, _ = v.(map[string]any)
+	}
+	if args == nil {
+		f := usage("", `--args %s: want a JSON object, such as {"site": "cern"}`, text)
+		if errors.As(err, new(*schema.ValueError)) {
+			f.cause = err
+		}
+		return nil, f
+	}
+	return args, nil
+}
+
+// defined finds a message in a contract. What only without may send is not
+// suggested.
+func defined(contract *schema.Schema, name string, without schema.Sender) (schema.Definition, error) {
 	d, ok := contract.Message(name)
 	if ok {
 		return d, nil
 	}
-	all := names(contract, 255) // nobody is left out
+	who, all := "it takes", names(contract, without)
+	if without == schema.FromClient {
+		who = "it sends"
+	}
 	f := &fault{
 		what: "the contract of " + contract.Service() + " has no message " + name, exit: exitNotFound,
-		details: []detail{{"messages", strings.Join(all, ", ")}},
+		details: []detail{{who, strings.Join(all, ", ")}},
 	}
 	if near := nearest(name, all); near != "" {
 		f.what += ": did you mean " + near + "?"

@@ -66,6 +66,9 @@ func (p *app) pkiInit() *cobra.Command {
 				{Path: filepath.Join(dir, "ca.crt"), Data: ca.CertPEM()},
 				{Path: filepath.Join(dir, "ca.key"), Data: key, Secret: true},
 			}
+			if !exists(dir) { // keys have no business in a repository; a directory that is there is its owner's affair
+				files = append(files, mtls.File{Path: filepath.Join(dir, ".gitignore"), Data: []byte("*\n")})
+			}
 			if err := p.write(force, files, fmt.Sprintf("CA %q, until %s", name, ca.Certificate().NotAfter.Format(time.DateOnly))); err != nil {
 				return err
 			}
@@ -192,6 +195,9 @@ func (p *app) issue(i *issuing, name string) error {
 	}
 	files := []mtls.File{{Path: path + ".crt", Data: issued.CertPEM()}, {Path: path + ".key", Data: key, Secret: true}}
 	c := describe(issued.Certificate)
+	if i.kind == "client" && c.NoPeer != "" {
+		return usage("busd pki issue client --help", "no service would accept this client: %s", c.NoPeer)
+	}
 	if err := p.write(i.force, files, fmt.Sprintf("%s of %s, until %s", i.kind, c.names(), c.NotAfter.Format(time.DateOnly))); err != nil {
 		return err
 	}
@@ -215,6 +221,12 @@ func authority(dir string) (*mtls.Authority, error) {
 	for i, name := range []string{"ca.crt", "ca.key"} {
 		path := filepath.Join(dir, name)
 		data, err := os.ReadFile(path) //nolint:gosec // the user names the directory
+		if errors.Is(err, fs.ErrNotExist) && i == 1 {
+			return nil, &fault{
+				what: "the CA in " + dir + " cannot sign here: its key " + path + " is missing", exit: exitNotFound,
+				try: []string{"--dir DIR                         where the CA is with its key", "busd pki init --force" + inDir(dir) + "    another CA; what this one signed is worth nothing then"},
+			}
+		}
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, &fault{what: "there is no CA in " + dir + ": " + path + " is missing", exit: exitNotFound, try: []string{"busd pki init" + inDir(dir)}}
 		}
@@ -236,9 +248,10 @@ func (p *app) write(force bool, files []mtls.File, what string) error {
 		return err
 	}
 	for _, f := range files {
-		if f.Secret {
+		switch {
+		case f.Secret:
 			fmt.Fprintf(p.out, "%s  (secret, mode 0600)\n", f.Path)
-		} else {
+		case strings.HasSuffix(f.Path, ".crt"):
 			fmt.Fprintf(p.out, "%s  (%s)\n", f.Path, what)
 		}
 	}

@@ -88,7 +88,8 @@ func (p *app) root() *cobra.Command {
 			"  busd serve --dev                     a server with certificates of its own\n" +
 			"  busd request Framework/PingPong Ping '{\"id\": 1}'",
 		SilenceErrors: true, SilenceUsage: true,
-		Args: group, RunE: help,
+		Version: thisBuild().text(),
+		Args:    group, RunE: help,
 	}
 	root.SetIn(p.in)
 	root.SetOut(p.out)
@@ -96,11 +97,19 @@ func (p *app) root() *cobra.Command {
 	root.PersistentFlags().BoolVar(&p.debug, "debug", false, "show what is underneath an error, and log to standard error")
 	root.PersistentFlags().BoolVarP(&p.quiet, "quiet", "q", false, "print nothing but data and errors")
 	root.SetFlagErrorFunc(flagFault)
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(
 		p.demo(), p.serve(), p.pki(), p.send(), p.request(), p.listen(), p.schema(), p.version(),
 		&cobra.Command{Use: "exit-codes", Short: "how busd ends", Long: exitTable()},
 		&cobra.Command{Use: "environment", Short: "the variables that busd reads", Long: environment},
 	)
+	root.SetHelpCommand(helpCommand())
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			cmd.Args, cmd.RunE = group, help
+		}
+	}
 	return root
 }
 
@@ -129,6 +138,14 @@ func (p *app) colours(w io.Writer) bool {
 func positive(flag string, d time.Duration) error {
 	if d <= 0 {
 		return usage("", "--%s %s: want a time above zero, such as 10s", flag, d)
+	}
+	return nil
+}
+
+// atLeast checks a duration flag that has a lower bound.
+func atLeast(flag string, d, least time.Duration) error {
+	if d < least {
+		return usage("", "--%s %s: want %s at least", flag, d, least)
 	}
 	return nil
 }

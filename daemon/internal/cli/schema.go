@@ -5,11 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -63,35 +63,6 @@ func (p *app) schemaShow() *cobra.Command {
 	return cmd
 }
 
-func (p *app) schemaCheck() *cobra.Command {
-	return &cobra.Command{
-		Use: "check FILE...", Short: "check contracts in files and report all faults",
-		Long: "check reads contracts, YAML or JSON, and those that they extend, and prints every\n" +
-			"fault with its place. It ends with 1 if there is one.",
-		Example: "  busd schema check pingpong.yaml",
-		Args:    between(1, -1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			var failed []string
-			for _, path := range args {
-				s, err := schemafile.Load(path)
-				switch {
-				case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
-					return unreadable(path, err)
-				case err != nil:
-					failed = append(failed, path)
-					fmt.Fprintln(p.err, err)
-				default:
-					fmt.Fprintf(p.out, "%s: good: %s, %s, %s\n", path, s.Service(), size(s), s.Fingerprint())
-				}
-			}
-			if failed != nil {
-				return &fault{what: "not a contract that can be used: " + strings.Join(failed, ", "), exit: exitFailed}
-			}
-			return nil
-		},
-	}
-}
-
 func (p *app) schemaDiff() *cobra.Command {
 	var (
 		t      target
@@ -135,16 +106,22 @@ func (p *app) schemaDiff() *cobra.Command {
 // copy: each of two services is asked for itself.
 func (p *app) contract(ctx context.Context, t target, where string) (*schema.Schema, error) {
 	extension := strings.ToLower(filepath.Ext(where))
-	isFile := slices.Contains([]string{".yaml", ".yml", ".json"}, extension)
+	isFile := slices.Contains([]string{".yaml", ".yml", ".json"}, extension) || strings.HasPrefix(where, ".") || filepath.IsAbs(where)
 	if isFile || schema.CheckService(where) != nil && !strings.Contains(where, "://") && exists(where) {
 		s, err := schemafile.Load(where)
 		switch {
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		case cannotRead(where, err):
 			return nil, unreadable(where, err)
 		case err != nil:
 			return nil, &fault{what: where + " is not a contract that can be used:\n" + err.Error(), exit: exitFailed}
 		}
 		return s, nil
+	}
+	if _, err := address(where, ""); err != nil && !strings.Contains(where, "://") {
+		return nil, &fault{
+			what: "there is no file " + where + ", and it is no service either", exit: exitNotFound,
+			try: []string{"a service is written as " + wantAddress},
+		}
 	}
 	if err := t.complete(where, p.env); err != nil {
 		return nil, err
@@ -159,14 +136,27 @@ func (p *app) contract(ctx context.Context, t target, where string) (*schema.Sch
 	return s, err
 }
 
+// cannotRead tells whether err is about reading the file, and not about what
+// stands in it.
+func cannotRead(path string, err error) bool {
+	var failed *fs.PathError
+	return errors.As(err, &failed) && failed.Path == path
+}
+
 // unreadable says that a file cannot be read.
 func unreadable(path string, err error) error {
-	f := &fault{what: path + " cannot be read", exit: exitNotFound}
+	f := &fault{what: path + " cannot be read", exit: exitFailed}
+	var failed *fs.PathError
+	if errors.As(err, &failed) {
+		f.cause = failed.Err
+	}
 	switch {
+	case errors.Is(err, syscall.EISDIR):
+		f.what, f.cause = path+" is a directory, not a file", nil
 	case errors.Is(err, fs.ErrNotExist):
-		f.what = "there is no file " + path
+		f.what, f.cause, f.exit = "there is no file "+path, nil, exitNotFound
 	case errors.Is(err, fs.ErrPermission):
-		f.what, f.exit = "the file "+path+" may not be read by you", exitNotAllowed
+		f.what, f.cause, f.exit = "the file "+path+" may not be read by you", nil, exitNotAllowed
 	}
 	return f
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -74,12 +75,15 @@ func (p *app) send() *cobra.Command {
 func (p *app) sendOne(ctx context.Context, s *sending, c *msgclient.Client, m *schema.Record) error {
 	answers := make(chan *schema.Record, 1)
 	if s.expect != "" {
-		d, err := defined(c.Contract(), s.expect)
+		d, err := defined(c.Contract(), s.expect, schema.FromClient)
 		if err != nil {
 			return err
 		}
 		if d.From == schema.FromClient {
-			return &fault{what: "--expect " + s.expect + ": the service never sends it", exit: exitSchema}
+			return &fault{
+				what: "--expect " + s.expect + ": only clients send it, so the service never does", exit: exitSchema,
+				details: []detail{{"it sends", strings.Join(names(c.Contract(), schema.FromClient), ", ")}},
+			}
 		}
 		c.OnRecord(s.expect, func(_ context.Context, _ *msgclient.Client, m *schema.Record) error {
 			select {

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"os/signal"
 	"slices"
@@ -35,6 +37,9 @@ func (p *app) serve() *cobra.Command {
 				return err
 			}
 			o.Debug, o.Stdout, o.Stderr, o.Force = p.debug, p.out, p.err, p.force
+			if file := cmp.Or(o.ConfigFile, p.env("BUSD_CONFIG")); file != "" && !exists(file) {
+				return unreadable(file, fs.ErrNotExist)
+			}
 			if check {
 				return served(p.actions.Check(cmd.Context(), o))
 			}
@@ -68,19 +73,37 @@ func (p *app) known(services []string) error {
 	return nil
 }
 
+// advised is an error of an action with what a person may try.
+type advised struct {
+	error
+	try []string
+}
+
+func (a *advised) Unwrap() error { return a.error }
+
+// Advise adds to an error of an [Actions] function what a person may try.
+func Advise(err error, try ...string) error { return &advised{err, try} }
+
 // served says what kept a server from running. What is wrong with a
-// configuration and the files that it names has an exit code of its own.
+// configuration and the files that it names has an exit code of its own, and
+// what is wrong with the program, too.
 func served(err error) error {
-	switch code := bus.CodeOf(err); {
-	case code == bus.CodeInvalidArgument, code == bus.CodeFailedPrecondition:
-		return &fault{what: plain(err), cause: err, exit: exitConfig}
-	case errors.Is(err, syscall.EADDRINUSE):
-		return &fault{
-			what: "cannot listen", cause: err,
-			try: []string{"busd serve --listen HOST:PORT     with another port, or stop what listens on this one"},
+	f := &fault{what: "cannot serve", cause: err}
+	var a *advised
+	if errors.As(err, &a) {
+		f.cause, f.try = a.error, a.try
+	}
+	switch bus.CodeOf(err) {
+	case bus.CodeInvalidArgument, bus.CodeFailedPrecondition:
+		f.exit = exitConfig
+	case bus.CodeInternal:
+		f.exit = exitBug
+	default:
+		if f.try == nil {
+			return err
 		}
 	}
-	return err
+	return f
 }
 
 // hangups receives at each SIGHUP, those that come together once.

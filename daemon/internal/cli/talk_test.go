@@ -68,7 +68,12 @@ func (b *bench) start() {
 	b.t.Helper()
 	contract, err := schema.Parse([]byte(benchContract))
 	b.must(err)
-	svc := &msgbus.Service{Schema: contract}
+	svc := &msgbus.Service{Schema: contract, OnConnect: func(_ context.Context, c *msgbus.Conn) error {
+		if site, said := c.Args()["site"]; said && site != "cern" {
+			return bus.Errorf(bus.CodeInvalidArgument, "site: want cern, got %T %v", site, site)
+		}
+		return nil
+	}}
 	msgbus.HandleRecord(svc, "Do", func(ctx context.Context, c *msgbus.Conn, m *schema.Record) error {
 		what, _ := m.Get("what")
 		switch what {
@@ -156,6 +161,35 @@ func TestSendAndRequest(t *testing.T) {
 		exit, out, fail := b.run(test.args...)
 		if exit != test.exit || out != test.out || !strings.Contains(fail, test.fail) || (test.fail == "" && test.args[len(test.args)-1] == "-q" && fail != "") {
 			t.Errorf("%q: got exit %d, %q, %q; want %d, %q, %q", test.args, exit, out, fail, test.exit, test.out, test.fail)
+		}
+	}
+}
+
+func TestConnectArgs(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for _, test := range []struct {
+		args string
+		exit int
+		fail string
+	}{
+		{`{"site": "cern", "n": 1, "more": [1.5, null, {"a": true}]}`, exitOK, "sent Do"},
+		{`{"site": 9007199254740993}`, exitFailed, "site: want cern, got int64 9007199254740993 (invalid_argument)\n  try          --args"},
+		{`{"site": 1.0}`, exitFailed, "got float64 1 "},
+		{`[1]`, exitUsage, `busd: --args [1]: want a JSON object, such as {"site": "cern"}: connect.args: want map of any, got list`},
+		{`null`, exitUsage, "want a JSON object"},
+		{`{}, "x": 1`, exitUsage, "want a JSON object"},
+		{`{"n": 99999999999999999999}`, exitUsage, "an integer beyond 64 bits"},
+		{`{"site"`, exitUsage, `busd: --args {"site": want a JSON object, such as {"site": "cern"}` + "\n"},
+	} {
+		exit, _, fail := b.run("send", b.url(), "Do", `{"what": ""}`, "--args", test.args)
+		if exit != test.exit || !strings.Contains(fail, test.fail) {
+			t.Errorf("%s: got exit %d, %q; want %d, %q", test.args, exit, fail, test.exit, test.fail)
+		}
+	}
+	for _, command := range [][]string{{"request", b.url(), "Do", `{"what": ""}`}, {"listen", b.url(), "--for", "100ms"}, {"schema", "show", b.url()}} {
+		if exit, _, fail := b.run(append(command, "--args", `{"site": "x"}`)...); exit != exitFailed || !strings.Contains(fail, "want cern") {
+			t.Errorf("%s: got exit %d, %q; want %d and that the service refuses", command[0], exit, fail, exitFailed)
 		}
 	}
 }

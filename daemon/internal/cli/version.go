@@ -38,6 +38,15 @@ func thisBuild() build {
 	return b
 }
 
+// text is the build in one line.
+func (b build) text() string {
+	text := "busd " + b.Version
+	if b.Revision != "" {
+		text += " (" + b.Revision[:min(12, len(b.Revision))] + ")"
+	}
+	return text + "  " + b.Go + "  " + b.Platform
+}
+
 func (p *app) version() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -49,11 +58,7 @@ func (p *app) version() *cobra.Command {
 			if asJSON {
 				return p.printJSON(b)
 			}
-			text := "busd " + b.Version
-			if b.Revision != "" {
-				text += " (" + b.Revision[:min(12, len(b.Revision))] + ")"
-			}
-			_, err := fmt.Fprintf(p.out, "%s  %s  %s\n", text, b.Go, b.Platform)
+			_, err := fmt.Fprintln(p.out, b.text())
 			return err
 		},
 	}

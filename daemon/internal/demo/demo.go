@@ -58,7 +58,11 @@ func (g *game) gather(s *server) error {
 		g.agents = append(g.agents, a)
 	}
 	g.view.agents = g.agents
-	g.view.say("bus on %s, TLS 1.3 with certificates on both sides, %d agents", s.url, len(g.agents))
+	agents := "1 agent"
+	if n := len(g.agents); n > 1 {
+		agents = fmt.Sprintf("%d agents", n)
+	}
+	g.view.say("bus on %s, TLS 1.3 with certificates on both sides, %s", s.url, agents)
 	return nil
 }
 
@@ -83,7 +87,7 @@ func (g *game) run(ctx context.Context) (Summary, error) {
 	close(g.stop)
 	players.Wait()
 	sum := g.sum(time.Since(began))
-	g.view.end()
+	g.view.end(time.Since(began))
 	return sum, g.verdict(cut)
 }
 

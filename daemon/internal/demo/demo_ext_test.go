@@ -37,6 +37,18 @@ func TestRunShowsAReconnect(t *testing.T) {
 	}
 }
 
+// A game that ends with the first interval still shows how fast it was.
+func TestRunShowsShortGames(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	if _, err := demo.Run(t.Context(), demo.Options{Agents: 1, For: demo.MinFor, Out: &out}); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); !strings.Contains(got, "round trips/s") || !strings.Contains(got, "both sides, 1 agent\n") {
+		t.Errorf("want the rate and 1 agent, got\n%s", got)
+	}
+}
+
 func TestRunUntilTold(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)

@@ -24,6 +24,7 @@ type view struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
+	shown  bool // once at least
 	rows   []row
 	drawn  int // lines of the table on the screen
 	last   time.Time
@@ -70,9 +71,14 @@ func (v *view) begin(now time.Time) {
 func (v *view) show(played time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.showLocked(played)
+}
+
+func (v *view) showLocked(played time.Duration) {
+	v.shown = true
 	total := v.measure()
 	if !v.live {
-		v.write(fmt.Sprintf("%5.0f s  %7.0f round trips/s  p50 %s  p99 %s  reconnects %d%s\n",
+		v.write(fmt.Sprintf("%5.1f s  %7.0f round trips/s  p50 %s  p99 %s  reconnects %d%s\n",
 			played.Seconds(), total.rate, short(total.p50), short(total.p99), total.reconnects, v.away()))
 		return
 	}
@@ -80,10 +86,13 @@ func (v *view) show(played time.Duration) {
 	v.write(v.erased() + v.table())
 }
 
-// end leaves what is shown where it is.
-func (v *view) end() {
+// end leaves what is shown where it is. A short game is shown once, too.
+func (v *view) end(played time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if !v.shown {
+		v.showLocked(played)
+	}
 	v.drawn, v.rows = 0, nil
 }
 

@@ -213,8 +213,8 @@ func (g *Gate) forget(c *conn) {
 }
 
 func (g *Gate) refuse(c net.Conn, remote netip.AddrPort, reason Reason) {
-	_ = c.Close() // it is unwanted anyway
-	g.count.refused[reason].Add(1)
+	g.count.refused[reason].Add(1) // whoever sees the end finds it counted
+	_ = c.Close()                  // it is unwanted anyway
 	g.report(Event{Reason: reason, Remote: remote})
 }
 

@@ -68,7 +68,7 @@ func (l *listener) cut() {
 	l.open = map[net.Conn]struct{}{}
 	l.mu.Unlock()
 	for c := range all {
-		e := c.(*served).Conn.(*end) //nolint:errcheck,forcetypeassert // dial puts nothing else there
+		e := c.(*served).Conn.(*end) // dial puts nothing else there
 		e.in.end(true)
 		e.out.end(true)
 	}

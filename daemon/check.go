@@ -20,7 +20,7 @@ func (p *program) check(_ context.Context, o cli.ServeOptions) error {
 		return err
 	}
 	for _, w := range warnings {
-		fmt.Fprintln(o.Stderr, "busd: warning: "+w) //nolint:errcheck // nobody is left to tell
+		fmt.Fprintln(o.Stderr, "busd: warning: "+w)
 	}
 	var certs certificates
 	var faults []error

@@ -97,7 +97,7 @@ func ours(cert *x509.Certificate) bool {
 // readCertificate returns the first certificate of a file, nil if there is
 // none.
 func readCertificate(path string) *x509.Certificate {
-	data, err := os.ReadFile(path) //nolint:gosec // of the development directory
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil
 	}

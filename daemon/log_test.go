@@ -98,7 +98,7 @@ func TestLogNobodyReads(t *testing.T) {
 	if got, want := s.buffer.String(), fmt.Sprintf("busd: %d log lines dropped: they were not read in time\n", dropped); !strings.Contains(got, want) {
 		t.Errorf("the log does not end with %q", want)
 	}
-	if got := strings.Count(s.buffer.String(), text); got != int(300-dropped) { //nolint:gosec // small
+	if got := strings.Count(s.buffer.String(), text); got != int(300-dropped) {
 		t.Errorf("wrote %d lines, want %d", got, 300-dropped)
 	}
 }

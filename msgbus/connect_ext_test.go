@@ -27,40 +27,48 @@ func TestOnConnectRefuses(t *testing.T) {
 	}{
 		"a plain error": {
 			func() error { return secret },
-			bus.CodeUnknown, "the handler failed", bus.Retry{},
+			bus.CodeUnknown, "the handler failed",
+			bus.Retry{},
 		},
 		"an error of the bus": {
 			func() error { return bus.Errorf(bus.CodeFailedPrecondition, "agent-7 is in maintenance") },
-			bus.CodeFailedPrecondition, "agent-7 is in maintenance", bus.Retry{},
+			bus.CodeFailedPrecondition, "agent-7 is in maintenance",
+			bus.Retry{},
 		},
 		"one with a cause": {
 			func() error { return bus.Wrap(bus.CodeInternal, secret, "no database") },
-			bus.CodeInternal, "no database", bus.Retry{},
+			bus.CodeInternal, "no database",
+			bus.Retry{},
 		},
 		"unavailable": {
 			func() error { return bus.Errorf(bus.CodeUnavailable, "the store is down") },
-			bus.CodeUnavailable, "the store is down", bus.Retry{},
+			bus.CodeUnavailable, "the store is down",
+			bus.Retry{},
 		},
 		"what another peer said": {
 			func() error { return &bus.Error{Code: bus.CodeNotFound, Reason: "no such pilot", Remote: true} },
-			bus.CodeNotFound, "no such pilot", bus.Retry{},
+			bus.CodeNotFound, "no such pilot",
+			bus.Retry{},
 		},
 		"with hints": {
 			func() error {
 				return bus.Errorf(bus.CodeResourceExhausted, "later").
 					WithRetry(bus.Retry{When: bus.RetryAfter, After: 90 * time.Second, Spread: 10 * time.Second})
 			},
-			bus.CodeResourceExhausted, "later", bus.Retry{After: 90 * time.Second, Spread: 10 * time.Second},
+			bus.CodeResourceExhausted, "later",
+			bus.Retry{After: 90 * time.Second, Spread: 10 * time.Second},
 		},
 		"for good": {
 			func() error {
 				return bus.Errorf(bus.CodePermissionDenied, "not you").WithRetry(bus.Retry{When: bus.RetryNever})
 			},
-			bus.CodePermissionDenied, "not you", bus.Retry{When: bus.RetryNever},
+			bus.CodePermissionDenied, "not you",
+			bus.Retry{When: bus.RetryNever},
 		},
 		"a panic": {
 			func() error { panic(secret) },
-			bus.CodeInternal, "the service failed", bus.Retry{},
+			bus.CodeInternal, "the service failed",
+			bus.Retry{},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

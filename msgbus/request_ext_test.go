@@ -179,7 +179,10 @@ func TestRequestTimeoutAndCancel(t *testing.T) {
 					all.Wait()
 					cancel()
 					for range map[bool]int{false: 1, true: 2}[busy] {
-						if err := next(t, ends, "the end of the handler's context"); bus.CodeOf(err) != tt.code {
+						// When time is over at both ends in the same moment, the
+						// client's cancel may come first.
+						err := next(t, ends, "the end of the handler's context")
+						if code := bus.CodeOf(err); code != tt.code && code != bus.CodeCanceled {
 							t.Errorf("busy %t: the handler's context ended with %v, want %s", busy, err, tt.code)
 						}
 					}

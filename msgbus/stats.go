@@ -70,7 +70,7 @@ func (s *serviceStats) opened() { s.connects.Add(1) }
 func (s *serviceStats) handled(message string, size int, took time.Duration) {
 	m := s.messages[message]
 	m.in.Add(1)
-	m.inBytes.Add(uint64(size)) //nolint:gosec // a size
+	m.inBytes.Add(uint64(size))
 	m.latencySum.Add(int64(took))
 	bucket := 0
 	for bucket < len(LatencyBounds) && took.Seconds() > LatencyBounds[bucket] {
@@ -82,7 +82,7 @@ func (s *serviceStats) handled(message string, size int, took time.Duration) {
 func (s *serviceStats) sent(message string, size int) {
 	if m := s.messages[message]; m != nil {
 		m.out.Add(1)
-		m.outBytes.Add(uint64(size)) //nolint:gosec // a size
+		m.outBytes.Add(uint64(size))
 	}
 }
 

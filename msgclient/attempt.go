@@ -151,7 +151,7 @@ func (c *Client) greet(sock *ws.Socket) (conn *connection, head []byte, err erro
 	if err != nil {
 		return nil, nil, link.AsFault(err)
 	}
-	switch f.Kind { //nolint:exhaustive // the rest is an error here
+	switch f.Kind {
 	case wire.Drop:
 		why, err := wire.DecodeDrop(f.Body)
 		if err != nil {

@@ -201,7 +201,7 @@ func (conn *connection) sayGoodbye() {
 // isGoodbyeOf tells whether a connection ended because its client was closed.
 func isGoodbyeOf(conn *connection, why error) bool {
 	var e *bus.Error
-	return errors.As(why, &e) && e.Cause == error(goodbye{conn})
+	return errors.As(why, &e) && e.Cause == error(goodbye{conn}) //nolint:errorlint // ours, and never wrapped
 }
 
 // changedLocked wakes all who wait for a connection.

@@ -141,16 +141,6 @@ func ping(t *testing.T, c *msgclient.Client, id int64) {
 	}
 }
 
-// onlyConn returns the one connection that a service has.
-func onlyConn(t *testing.T, svc *msgbus.Service) *msgbus.Conn {
-	t.Helper()
-	conns := svc.Conns()
-	if len(conns) != 1 {
-		t.Fatalf("got %d connections, want 1", len(conns))
-	}
-	return conns[0]
-}
-
 // A story is what happened, in order.
 type story struct {
 	mu sync.Mutex

@@ -83,7 +83,7 @@ func plainOf(v any) (kind string, plain any) {
 	case r.CanInt():
 		return "int", r.Int()
 	case r.CanUint() && r.Uint() <= math.MaxInt64:
-		return "int", int64(r.Uint()) //nolint:gosec // it fits
+		return "int", int64(r.Uint())
 	case r.CanUint():
 		return "int", r.Uint()
 	case r.CanFloat():

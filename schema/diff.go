@@ -74,7 +74,7 @@ func Breaking(changes []Change) bool {
 //
 // The changes are sorted: the service's name, then messages, then methods, by
 // name and path.
-func Diff(old, new *Schema) []Change { //nolint:predeclared,revive // the two words say it best
+func Diff(old, new *Schema) []Change {
 	var d differ
 	if old.service != new.service {
 		d.changes = append(d.changes, Change{What: fmt.Sprintf("renamed from %s to %s", old.service, new.service), Breaking: true})
@@ -112,7 +112,7 @@ func (d *differ) add(path string, e effect, format string, a ...any) {
 	})
 }
 
-func (d *differ) messages(old, new *Schema) { //nolint:predeclared,revive // as in Diff
+func (d *differ) messages(old, new *Schema) {
 	d.client, d.service = true, true
 	for _, n := range new.messages {
 		if _, had := find(old.messages, n.Name, Definition.place); !had {
@@ -149,7 +149,7 @@ func (d *differ) definition(o, n Definition) {
 	d.attrs("", o.Attrs, n.Attrs)
 }
 
-func (d *differ) attrs(path string, old, new []Attribute) { //nolint:predeclared,revive // as in Diff
+func (d *differ) attrs(path string, old, new []Attribute) {
 	for _, n := range new {
 		if _, had := find(old, n.Name, attrName); had {
 			continue
@@ -255,7 +255,7 @@ func bound[T cmp.Ordered](d *differ, path, what string, o, n *T, narrower func(o
 	}
 }
 
-func (d *differ) methods(old, new *Schema) { //nolint:predeclared,revive // as in Diff
+func (d *differ) methods(old, new *Schema) {
 	d.client, d.service = true, true
 	for _, n := range new.methods {
 		if _, had := find(old.methods, n.Name, methodName); !had {
@@ -277,7 +277,7 @@ func (d *differ) methods(old, new *Schema) { //nolint:predeclared,revive // as i
 	}
 }
 
-func (d *differ) params(old, new []Attribute) { //nolint:predeclared,revive // as in Diff
+func (d *differ) params(old, new []Attribute) {
 	for i, o := range old {
 		at := paramPlace("", o.Name)
 		j := indexAttr(new, o.Name)

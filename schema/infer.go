@@ -140,7 +140,7 @@ func (in *inference) attribute(where, at string, f reflect.StructField, text str
 	a := Attribute{Name: tag.name, Optional: tag.optional, Doc: f.Tag.Get("doc")}
 	at = where + "." + tag.name
 	t := f.Type
-	switch t.Kind() { //nolint:exhaustive // the others cannot be nil
+	switch t.Kind() {
 	case reflect.Pointer:
 		a.Optional = true
 		t = t.Elem()
@@ -171,7 +171,7 @@ func (in *inference) typ(at string, t reflect.Type) (Type, bool) {
 	if t == timeType {
 		return Type{Kind: Time}, true
 	}
-	switch t.Kind() { //nolint:exhaustive // what is not listed cannot be sent
+	switch t.Kind() {
 	case reflect.Bool:
 		return Type{Kind: Bool}, true
 	case reflect.Int, reflect.Int64:

@@ -179,7 +179,7 @@ func TestInferErrors(t *testing.T) {
 		}{}, []string{"M.ID: ", "M.x: a Go value of type chan int cannot be sent"}},
 		{"unexported", struct {
 			named `bus:"-"`
-			id    int `bus:"id"` //nolint:unused // that is the test
+			id    int `bus:"id"`
 		}{}, []string{"M.id: the field has a bus tag, but is not exported"}},
 		{"embedded pointer", struct {
 			named `bus:"-"`
@@ -225,7 +225,7 @@ func TestInferErrors(t *testing.T) {
 		}},
 		{"nothing to send", struct {
 			named `bus:"-"`
-			A     struct{ x int } `bus:"a"` //nolint:unused // that is the test
+			A     struct{ x int } `bus:"a"`
 		}{}, []string{"M.a: nothing of type"}},
 		{"optional int", struct {
 			named `bus:"-"`

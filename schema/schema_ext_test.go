@@ -56,7 +56,7 @@ func deep(n int) schema.Type {
 func wantFaults(t *testing.T, err error, want ...string) {
 	t.Helper()
 	var got []string
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the joined error itself
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
 			got = append(got, e.Error())
 		}

@@ -97,7 +97,7 @@ func (o tagOption) constrain(t *Type) error {
 // bound sets a min or max. The range of a sized int stands already: a tag may
 // narrow it, not widen.
 func (o tagOption) bound(t *Type) error {
-	switch t.Kind { //nolint:exhaustive // only numbers have bounds
+	switch t.Kind {
 	case Int:
 		n, err := strconv.ParseInt(o.value, 10, 64)
 		if err != nil {

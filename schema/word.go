@@ -56,7 +56,7 @@ func wordOf(words []string, i int, what string) string {
 func indexOf(words []string, word string) (uint8, bool) {
 	for i, w := range words {
 		if w == word {
-			return uint8(i), true //nolint:gosec // the lists have a dozen words at most
+			return uint8(i), true
 		}
 	}
 	return 0, false

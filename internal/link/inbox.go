@@ -76,7 +76,7 @@ func (q *inbox) push(f *wire.Frame) {
 		q.errors++
 	}
 	if q.waiting == nil {
-		q.waiting = batches.Get().(*batch) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+		q.waiting = batches.Get().(*batch) // the pool holds nothing else
 	}
 	b := q.waiting
 	in := Incoming{

@@ -99,7 +99,7 @@ func (l *Link) roomLocked() {
 	for lane := range l.waiters {
 		for len(l.waiters[lane]) > 0 && l.ending == nil {
 			w := l.waiters[lane][0]
-			if !l.session.Room(session.Lane(lane), w.size) { //nolint:gosec // two lanes
+			if !l.session.Room(session.Lane(lane), w.size) {
 				break
 			}
 			w.queue()

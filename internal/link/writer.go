@@ -38,7 +38,7 @@ func (l *Link) writableLocked() bool {
 // write is the writer: it writes what waits until nothing does.
 func (l *Link) write(first []byte) {
 	defer l.work.Done()
-	buf := buffers.Get().(*[]byte) //nolint:errcheck // the pool holds nothing else
+	buf := buffers.Get().(*[]byte)
 	defer func() {
 		if cap(*buf) <= 4*batchBytes {
 			buffers.Put(buf)

@@ -126,7 +126,7 @@ func (c contents) hash() [sha256.Size]byte {
 
 func readFile(what, path string) (pemFile, error) {
 	name := what + " file " + path
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	f, err := os.Open(path)
 	if err != nil {
 		return pemFile{}, broken(plainCause(err), name)
 	}

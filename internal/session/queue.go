@@ -54,7 +54,7 @@ func (q *queue) len() int {
 
 func (q *queue) push(r record, frame []byte) {
 	if q.storage == nil {
-		q.storage = storages.Get().(*storage) //nolint:errcheck // the pool holds nothing else
+		q.storage = storages.Get().(*storage)
 	}
 	if q.firstByte > len(q.buf)/2 && len(q.buf)+len(frame) > cap(q.buf) {
 		q.compact()

@@ -165,7 +165,7 @@ func readAny(b []byte, pos int) (any, int) {
 	case classInt:
 		v, big := readInt(b, pos)
 		if big {
-			return uint64(v), next + n //nolint:gosec // its bits
+			return uint64(v), next + n
 		}
 		return v, next + n
 	case classFloat:

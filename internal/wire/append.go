@@ -17,7 +17,6 @@ func appendBool(dst []byte, v bool) []byte {
 	return append(dst, 0xc2)
 }
 
-//nolint:gosec // the conversions cut what the cases have shown to be zero
 func appendUint(dst []byte, v uint64) []byte {
 	switch {
 	case v <= math.MaxInt8:
@@ -32,7 +31,6 @@ func appendUint(dst []byte, v uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, 0xcf), v)
 }
 
-//nolint:gosec // two's complement
 func appendInt(dst []byte, v int64) []byte {
 	switch {
 	case v >= 0:
@@ -58,7 +56,6 @@ func appendString(dst []byte, s string) []byte {
 	return append(appendStringHead(dst, len(s)), s...)
 }
 
-//nolint:gosec // lengths of values in memory; those past 4 GiB fail the check
 func appendStringHead(dst []byte, n int) []byte {
 	switch {
 	case n <= 31:
@@ -71,7 +68,6 @@ func appendStringHead(dst []byte, n int) []byte {
 	return binary.BigEndian.AppendUint32(append(dst, 0xdb), uint32(n))
 }
 
-//nolint:gosec // as above
 func appendBytes(dst, p []byte) []byte {
 	n := len(p)
 	switch {
@@ -85,7 +81,6 @@ func appendBytes(dst, p []byte) []byte {
 	return append(dst, p...)
 }
 
-//nolint:gosec // as above
 func appendListHead(dst []byte, n int) []byte {
 	switch {
 	case n <= 15:
@@ -96,7 +91,6 @@ func appendListHead(dst []byte, n int) []byte {
 	return binary.BigEndian.AppendUint32(append(dst, 0xdd), uint32(n))
 }
 
-//nolint:gosec // as above
 func appendMapHead(dst []byte, n int) []byte {
 	switch {
 	case n <= 15:
@@ -110,7 +104,7 @@ func appendMapHead(dst []byte, n int) []byte {
 // appendTime takes the shortest of the timestamp's three forms. The zone does
 // not travel.
 //
-//nolint:gosec // the cases show what fits
+
 func appendTime(dst []byte, t time.Time) []byte {
 	sec, nano := t.Unix(), uint64(t.Nanosecond())
 	switch {

@@ -131,7 +131,7 @@ func (c *checker) outside(n *node, pos, size, next int) (want, got string) {
 	case schema.Int:
 		v, big := readInt(c.b, pos)
 		if big {
-			return want, fmt.Sprintf("%d (max %d)", uint64(v), n.maxInt) //nolint:gosec // its bits
+			return want, fmt.Sprintf("%d (max %d)", uint64(v), n.maxInt)
 		}
 		return want, bounded(v, n.minInt, n.maxInt, "")
 	case schema.Float:

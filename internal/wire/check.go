@@ -58,7 +58,7 @@ func (c *checker) value(n *node, pos, depth int) int {
 	switch n.kind {
 	case schema.Int:
 		if pos < len(c.b) {
-			if v := int64(int8(c.b[pos])); v >= -32 && v >= n.minInt && v <= n.maxInt { //nolint:gosec // two's complement: the one-byte forms
+			if v := int64(int8(c.b[pos])); v >= -32 && v >= n.minInt && v <= n.maxInt {
 				return pos + 1
 			}
 		}

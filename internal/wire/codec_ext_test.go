@@ -35,7 +35,7 @@ type common struct {
 // every has a field of each Go type that can be sent.
 type every struct {
 	common
-	hidden   int
+	hidden   int                 //nolint:unused // that it is not sent is the test
 	Skipped  chan int            `bus:"-"`
 	B        bool                `bus:"b"`
 	I        int                 `bus:"i"`

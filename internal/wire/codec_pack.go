@@ -77,7 +77,7 @@ func (s *slot) pack(dst []byte, m place) ([]byte, *schema.ValueError) {
 }
 
 func (s *slot) loadInt(m place) int64 {
-	switch s.op { //nolint:exhaustive // the shorter integers
+	switch s.op {
 	case opInt8:
 		return int64(*as[int8](m))
 	case opInt16:
@@ -99,7 +99,7 @@ func (s *slot) packList(dst []byte, m place) ([]byte, *schema.ValueError) {
 	size := s.elem.stride()
 	for i := range n {
 		var bad *schema.ValueError
-		if dst, bad = s.elem.pack(dst, first.field(uintptr(i)*size)); bad != nil { //nolint:gosec // an index
+		if dst, bad = s.elem.pack(dst, first.field(uintptr(i)*size)); bad != nil {
 			return nil, insideElem(bad, i)
 		}
 	}

@@ -46,7 +46,7 @@ func (r *unpacker) object(p *plan, pos int, m place) int {
 
 // setNil makes the field at m nil.
 func (s *slot) setNil(m place) {
-	switch s.typ.Kind() { //nolint:exhaustive // what can be optional
+	switch s.typ.Kind() {
 	case reflect.Slice:
 		*as[[]byte](m) = nil
 	case reflect.Interface:
@@ -110,9 +110,8 @@ func (r *unpacker) value(s *slot, pos int, m place) int {
 	panic("wire: a slot without an op")
 }
 
-//nolint:gosec // the contract's range fits the field: the plan has checked it
 func (s *slot) storeInt(m place, v int64) {
-	switch s.op { //nolint:exhaustive // the integers
+	switch s.op {
 	case opInt64:
 		*as[int64](m) = v
 	case opInt8:
@@ -138,7 +137,7 @@ func (r *unpacker) list(s *slot, pos int, m place) int {
 	size := s.elem.stride()
 	first := m.newList(s.typ, n)
 	for i := range n {
-		pos = r.value(s.elem, pos, first.field(uintptr(i)*size)) //nolint:gosec // an index
+		pos = r.value(s.elem, pos, first.field(uintptr(i)*size))
 		if r.breach != nil {
 			r.breach = insideElem(r.breach, i)
 			return pos

@@ -121,10 +121,8 @@ func newKeyWord(key []byte, optional bool) keyWord {
 // A bitset is a set of an object's attributes.
 type bitset [schema.MaxAttrs / 64]uint64
 
-//nolint:gosec // i is an index below 256
 func (s *bitset) has(i int) bool { return s[uint8(i)/64]&(1<<(uint(i)%64)) != 0 }
 
-//nolint:gosec // as above
 func (s *bitset) add(i int) { s[uint8(i)/64] |= 1 << (uint(i) % 64) }
 
 func compileObject(attrs []schema.Attribute) *object {

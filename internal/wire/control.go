@@ -186,8 +186,8 @@ func DecodeDrop(body []byte) (*bus.Error, error) {
 		Remote: true,
 		Retry: bus.Retry{
 			When:   bus.ParseWhen(d.Retry),
-			After:  milliseconds(uint64(max(d.AfterMS, 0))),  //nolint:gosec // not negative
-			Spread: milliseconds(uint64(max(d.SpreadMS, 0))), //nolint:gosec // not negative
+			After:  milliseconds(uint64(max(d.AfterMS, 0))),
+			Spread: milliseconds(uint64(max(d.SpreadMS, 0))),
 		},
 	}, nil
 }

@@ -27,7 +27,7 @@ var (
 
 func keyTypesOf(t reflect.Type) keyTypes {
 	if found, ok := allKeyTypes.Load(t); ok {
-		return found.(keyTypes) //nolint:errcheck,forcetypeassert // nothing else is stored
+		return found.(keyTypes) // nothing else is stored
 	}
 	keys := keyTypes{}
 	for i := range t.NumField() {

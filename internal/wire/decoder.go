@@ -182,7 +182,7 @@ func CheckSize(frame []byte, limit int) error {
 
 // milliseconds bounds what a peer may say to what a Duration holds.
 func milliseconds(ms uint64) time.Duration {
-	return time.Duration(min(ms, uint64(math.MaxInt64/int64(time.Millisecond)))) * time.Millisecond //nolint:gosec // bounded
+	return time.Duration(min(ms, uint64(math.MaxInt64/int64(time.Millisecond)))) * time.Millisecond
 }
 
 // A reader walks over the elements of a frame. The first error stays.

@@ -12,10 +12,10 @@ import (
 // length.
 type keyRef uint64
 
-func newKeyRef(at, n int) keyRef { return keyRef(at)<<8 | keyRef(n) } //nolint:gosec // n <= 64
+func newKeyRef(at, n int) keyRef { return keyRef(at)<<8 | keyRef(n) }
 
 func (k keyRef) in(b []byte) []byte {
-	at := int(k >> 8) //nolint:gosec // came from an int
+	at := int(k >> 8)
 	return b[at : at+int(k&0xff)]
 }
 
@@ -75,7 +75,7 @@ func findHashed(b []byte, keys []keyRef, slots *[2 * schema.MaxKeys]uint16) int 
 			}
 			at = (at + 1) % uint64(len(slots))
 		}
-		slots[at] = uint16(i + 1) //nolint:gosec // i < 1024
+		slots[at] = uint16(i + 1)
 	}
 	return -1
 }

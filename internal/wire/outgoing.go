@@ -34,7 +34,7 @@ func AsInvalid(err error) error {
 func NameOf[M schema.Message]() string {
 	t := reflect.TypeFor[M]()
 	if t.Kind() == reflect.Pointer {
-		return reflect.New(t.Elem()).Interface().(M).MessageName() //nolint:errcheck,forcetypeassert // M is that pointer
+		return reflect.New(t.Elem()).Interface().(M).MessageName() // M is that pointer
 	}
 	return (*new(M)).MessageName()
 }
@@ -60,7 +60,7 @@ func UnpackerFor[M schema.Message](m *Message) (func(body []byte) (M, error), er
 			if err := u.Unpack(body, v); err != nil {
 				return *new(M), fmt.Errorf("%s: %w", m.Name(), err)
 			}
-			return v.(M), nil //nolint:errcheck,forcetypeassert // M is the pointer to t
+			return v.(M), nil // M is the pointer to t
 		}, nil
 	}
 	return func(body []byte) (v M, err error) {

@@ -18,7 +18,7 @@ import (
 // random makes contracts, values for them, and encodings of these.
 type random struct{ *rand.Rand }
 
-func newRandom(seed uint64) random { return random{rand.New(rand.NewPCG(seed, 1))} } //nolint:gosec // test data
+func newRandom(seed uint64) random { return random{rand.New(rand.NewPCG(seed, 1))} }
 
 func (r random) chance(percent int) bool { return r.IntN(100) < percent }
 
@@ -36,7 +36,7 @@ func (r random) attrs(depth int) []schema.Attribute {
 }
 
 func (r random) typ(depth int) schema.Type {
-	t := schema.Type{Kind: schema.Kind(r.IntN(int(schema.Struct) + 1))} //nolint:gosec // a kind
+	t := schema.Type{Kind: schema.Kind(r.IntN(int(schema.Struct) + 1))}
 	if depth == 0 && t.Kind >= schema.List {
 		t.Kind = schema.Int
 	}
@@ -70,7 +70,7 @@ func (r random) typ(depth int) schema.Type {
 func (r random) value(t schema.Type, depth int) any {
 	k := t.Kind
 	if r.chance(3) {
-		k = schema.Kind(r.IntN(int(schema.Struct))) //nolint:gosec // a kind
+		k = schema.Kind(r.IntN(int(schema.Struct)))
 	}
 	switch k {
 	case schema.Bool:
@@ -106,7 +106,7 @@ func (r random) value(t schema.Type, depth int) any {
 	if depth <= 0 || r.chance(20) {
 		return nil
 	}
-	return r.value(schema.Type{Kind: schema.Kind(1 + r.IntN(int(schema.Map)))}, depth-1) //nolint:gosec // a kind
+	return r.value(schema.Type{Kind: schema.Kind(1 + r.IntN(int(schema.Map)))}, depth-1)
 }
 
 func elemOf(t schema.Type) schema.Type {
@@ -181,7 +181,7 @@ func (r random) encode(b []byte, v any) []byte {
 // 2 and 4 bytes of length that begin at first; lists and maps have no form of
 // 1 byte, so their first is one less.
 //
-//nolint:gosec // lengths of test data
+
 func (r random) encodeHead(b []byte, n int, fixed byte, short int, first byte) []byte {
 	for {
 		switch r.IntN(6) {
@@ -203,7 +203,6 @@ func (r random) encodeHead(b []byte, n int, fixed byte, short int, first byte) [
 	}
 }
 
-//nolint:gosec // two's complement
 func (r random) encodeInt(b []byte, v int64) []byte {
 	for {
 		switch c := r.IntN(10); {

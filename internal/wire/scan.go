@@ -158,7 +158,7 @@ func scanTree(b []byte, pos, depth, left int, r rigour) (end, rest int, why stri
 				n *= 2
 			}
 			left -= n
-			levels[open] = level{left: int32(n), keys: int32(len(keys)), isMap: isMap} //nolint:gosec // n <= 20000
+			levels[open] = level{left: int32(n), keys: int32(len(keys)), isMap: isMap}
 			open++
 			pos = next
 		default:
@@ -170,7 +170,7 @@ func scanTree(b []byte, pos, depth, left int, r rigour) (end, rest int, why stri
 		for top = &levels[open-1]; top.left == 0; top = &levels[open-1] {
 			if top.unsorted {
 				if i := findDuplicate(b, keys[top.keys:]); i >= 0 {
-					return int(keys[int(top.keys)+i] >> 8), 0, whyKeyTwice //nolint:gosec // an offset
+					return int(keys[int(top.keys)+i] >> 8), 0, whyKeyTwice
 				}
 			}
 			keys = keys[:top.keys]

@@ -30,7 +30,7 @@ const (
 // to be added to it (an extension's type byte).
 type lead uint16
 
-func newLead(c class, width, n int) lead { return lead(int(c) | width<<4 | n<<7) } //nolint:gosec // 4, 3 and 5 bits
+func newLead(c class, width, n int) lead { return lead(int(c) | width<<4 | n<<7) }
 
 func (l lead) class() class { return class(l & 0x0f) }
 func (l lead) width() int   { return int(l >> 4 & 0x07) }
@@ -102,11 +102,11 @@ func readLongHead(b []byte, pos int) (c class, n, next int) {
 		long = uint64(binary.BigEndian.Uint32(b[pos:]))
 	}
 	pos += l.width()
-	long += uint64(l.n()) //nolint:gosec // 5 bits
+	long += uint64(l.n())
 	if long > uint64(len(b)-pos) {
 		return classShort, 0, pos
 	}
-	return l.class(), int(long), pos //nolint:gosec // no more than len(b)
+	return l.class(), int(long), pos
 }
 
 // readInt reads the integer at pos, in any encoding; b must hold it whole.
@@ -123,17 +123,17 @@ func readInt(b []byte, pos int) (v int64, big bool) {
 		return int64(binary.BigEndian.Uint32(p)), false
 	case 0xcf:
 		u := binary.BigEndian.Uint64(p)
-		return int64(u), u > math.MaxInt64 //nolint:gosec // the caller is told
+		return int64(u), u > math.MaxInt64
 	case 0xd0:
-		return int64(int8(p[0])), false //nolint:gosec // two's complement
+		return int64(int8(p[0])), false
 	case 0xd1:
-		return int64(int16(binary.BigEndian.Uint16(p))), false //nolint:gosec // two's complement
+		return int64(int16(binary.BigEndian.Uint16(p))), false
 	case 0xd2:
-		return int64(int32(binary.BigEndian.Uint32(p))), false //nolint:gosec // two's complement
+		return int64(int32(binary.BigEndian.Uint32(p))), false
 	case 0xd3:
-		return int64(binary.BigEndian.Uint64(p)), false //nolint:gosec // two's complement
+		return int64(binary.BigEndian.Uint64(p)), false
 	}
-	return int64(int8(c)), false //nolint:gosec // the two one-byte forms
+	return int64(int8(c)), false
 }
 
 // readFloat reads the float at pos, of 32 or 64 bits; b must hold it whole.
@@ -178,10 +178,10 @@ func readTime(b []byte, pos int) time.Time {
 		return time.Unix(int64(binary.BigEndian.Uint32(b[pos+2:])), 0).UTC()
 	case 0xd7:
 		u := binary.BigEndian.Uint64(b[pos+2:])
-		return time.Unix(int64(u&(1<<34-1)), int64(u>>34)).UTC() //nolint:gosec // 34 and 30 bits
+		return time.Unix(int64(u&(1<<34-1)), int64(u>>34)).UTC()
 	}
 	p := b[pos+3:]
-	return time.Unix(int64(binary.BigEndian.Uint64(p[4:])), int64(binary.BigEndian.Uint32(p))).UTC() //nolint:gosec // two's complement
+	return time.Unix(int64(binary.BigEndian.Uint64(p[4:])), int64(binary.BigEndian.Uint32(p))).UTC()
 }
 
 // isText tells whether s is UTF-8. Most text is short and ASCII, of which

@@ -99,7 +99,7 @@ func (d *Dialer) Dial(ctx context.Context, url, subprotocol string) (*Socket, er
 		_ = conn.Close() // nothing was said on it
 		return nil, bus.Errorf(bus.CodeUnsupportedVersion, "the server does not speak %s", subprotocol)
 	}
-	conn.NetConn().(*head).left = -1 //nolint:errcheck,forcetypeassert // made above
+	conn.NetConn().(*head).left = -1 // made above
 	return newSocket(conn, l), nil
 }
 

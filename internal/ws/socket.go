@@ -114,7 +114,7 @@ func (s *Socket) Read() ([]byte, error) {
 	if !s.line.begun {
 		s.line.begin()
 	}
-	s.buf = readBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	s.buf = readBuffers.Get().(*[]byte) // the pool holds nothing else
 	*s.buf, err = readAll(r, (*s.buf)[:0], s.limit, s.line.advance)
 	if err != nil {
 		return nil, s.readError(err)

@@ -148,11 +148,11 @@ func (l *loader) extended(f *file, n *node) (*schema.Schema, error) {
 // readFile reads a file of at most MaxFile bytes, and one more of a longer
 // one.
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path) //nolint:gosec // the user names the file
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
 	if err != nil {
 		return nil, err

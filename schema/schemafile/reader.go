@@ -167,7 +167,7 @@ func (r *reader) fields(n *node, where string) schema.Type {
 // locate reports the faults that package schema found, each at the place that
 // it names, or the nearest around it.
 func (r *reader) locate(err error) {
-	if all, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the joined error itself
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range all.Unwrap() {
 			r.locate(e)
 		}

@@ -176,7 +176,7 @@ func TestReadmeCommands(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, demo[0], append(demo[1:], "--for", "2s", "--json")...) //nolint:gosec // our README
+	cmd := exec.CommandContext(ctx, demo[0], append(demo[1:], "--for", "2s", "--json")...)
 	cmd.Dir = root
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -199,7 +199,7 @@ func TestReadmeCommands(t *testing.T) {
 	}
 
 	// The second is what runs this test: it must be a task that there is.
-	cmd = exec.Command(tests[0], append([]string{"-n"}, tests[1:]...)...) //nolint:gosec // our README
+	cmd = exec.Command(tests[0], append([]string{"-n"}, tests[1:]...)...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "go test") {
 		t.Errorf("%s: %v\n%s", m[2], err, out)

@@ -342,7 +342,7 @@ func compareFile(t *testing.T, file, want string) {
 		t.Errorf("%s is not what it is derived from: run go test ./test/vectors -update (%v)", file, err)
 		return
 	}
-	if err := os.WriteFile(file, []byte(want), 0o644); err != nil { //nolint:gosec // a file of the repository
+	if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

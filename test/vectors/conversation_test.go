@@ -124,7 +124,7 @@ func (c *conversation) save(t testing.TB) {
 	if old, err := os.ReadFile(c.file); err == nil && bytes.Equal(old, data) {
 		return
 	}
-	if err := os.WriteFile(c.file, data, 0o644); err != nil { //nolint:gosec // a file of the repository
+	if err := os.WriteFile(c.file, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%s was rewritten", c.file)

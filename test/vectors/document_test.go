@@ -241,7 +241,7 @@ func checkDecodes(t *testing.T, line string, list []any, b []byte) {
 			break
 		}
 	}
-	want, number := list[1], any(int64(f.N)) //nolint:gosec // small
+	want, number := list[1], any(int64(f.N))
 	if !f.Kind.Numbered() {
 		want, number = nil, nil
 	}
@@ -258,7 +258,7 @@ func checkDecodes(t *testing.T, line string, list []any, b []byte) {
 		t.Errorf("%s: the players read %v, %v", line, v, err)
 	}
 	var control error
-	switch f.Kind { //nolint:exhaustive // those with a map of keys
+	switch f.Kind {
 	case wire.Hello:
 		_, control = wire.DecodeHello(f.Body)
 	case wire.Welcome:

@@ -2,7 +2,7 @@ package vectors_test
 
 import (
 	"bufio"
-	"crypto/sha1" //nolint:gosec // RFC 6455 asks for it
+	"crypto/sha1"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -24,7 +24,7 @@ const (
 const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 func acceptKey(key string) string {
-	sum := sha1.Sum([]byte(key + guid)) //nolint:gosec // as above
+	sum := sha1.Sum([]byte(key + guid))
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
@@ -50,11 +50,10 @@ func (s *socket) write(op byte, payload []byte) error {
 	default:
 		b = binary.BigEndian.AppendUint64(append(b, masked|127), uint64(n))
 	}
-	start := len(b)
 	if s.client {
 		mask := [4]byte{1, 2, 3, 4}
 		b = append(b, mask[:]...)
-		start = len(b)
+		start := len(b)
 		b = append(b, payload...)
 		for i := range payload {
 			b[start+i] ^= mask[i%4]

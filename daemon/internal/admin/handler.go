@@ -72,7 +72,7 @@ func plain(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	fmt.Fprintln(w, text) //nolint:errcheck // a client that has gone is its own loss
+	fmt.Fprintln(w, text)
 }
 
 // isLocal tells whether a Host header is an address or localhost.

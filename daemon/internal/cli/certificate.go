@@ -111,7 +111,7 @@ func readCertificate(path string) (certificate, error) {
 
 // readCertificates reads the certificates of a PEM file; there is at least one.
 func readCertificates(path string) ([]certificate, error) {
-	data, err := os.ReadFile(path) //nolint:gosec // the user names the file
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, unreadable(path, err)
 	}

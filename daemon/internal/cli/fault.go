@@ -59,7 +59,7 @@ func plain(err error) string {
 	var e *bus.Error
 	var invalid *config.Error
 	switch {
-	case errors.As(err, &f) && error(f) == err:
+	case errors.As(err, &f) && error(f) == err: //nolint:errorlint // itself, not what is inside it
 		return f.Error()
 	case errors.As(err, &invalid) && len(invalid.Faults) > 1:
 		return fmt.Sprintf("the configuration has %d faults:\n%s", len(invalid.Faults), invalid)

@@ -220,7 +220,7 @@ func authority(dir string) (*mtls.Authority, error) {
 	var parts [2][]byte
 	for i, name := range []string{"ca.crt", "ca.key"} {
 		path := filepath.Join(dir, name)
-		data, err := os.ReadFile(path) //nolint:gosec // the user names the directory
+		data, err := os.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) && i == 1 {
 			return nil, &fault{
 				what: "the CA in " + dir + " cannot sign here: its key " + path + " is missing", exit: exitNotFound,

@@ -126,7 +126,7 @@ func (p *app) note(format string, a ...any) {
 // isTerminal tells whether somebody watches w.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // a file descriptor is small
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // colours tells whether what is written to w may be coloured.

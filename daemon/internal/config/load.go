@@ -64,11 +64,11 @@ func plain(err error) string {
 // readFile reads a file of at most maxFile bytes, and one more of a longer
 // one.
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }
 

@@ -13,5 +13,5 @@ func openFiles() int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 0
 	}
-	return int(min(uint64(limit.Cur), math.MaxInt32)) //nolint:gosec,unconvert // signed on some systems, and bounded here
+	return int(min(uint64(limit.Cur), math.MaxInt32)) // signed on some systems, and bounded here
 }

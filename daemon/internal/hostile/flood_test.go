@@ -215,7 +215,7 @@ func TestFloodsThatReadNothing(t *testing.T) {
 		_ = c.raw.Close()
 	}
 	work.Wait()
-	all = nil
+	all = nil //nolint:ineffassign // so that their memory can go
 	g.returns(7 * (16 << 20))
 }
 
@@ -312,7 +312,7 @@ func TestFloodsThatCostNothing(t *testing.T) {
 	for _, c := range all {
 		_ = c.raw.Close()
 	}
-	all = nil
+	all = nil //nolint:ineffassign // so that their memory can go
 	g.returns(64 << 20)
 }
 

@@ -149,7 +149,7 @@ func (s *stack) startCrowd(t *testing.T, at point) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(os.Args[0]) //nolint:gosec // this very program
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(),
 		fmt.Sprintf("%s=%d %d %s", envCrowd, at, crowdSize, s.addr),
 		envCrowdCert+"="+string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.good.Certificate[0]})),

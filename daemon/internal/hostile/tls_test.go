@@ -102,21 +102,27 @@ func TestTLS(t *testing.T) {
 		{name: "the CA as the leaf", at: tcpOpen, do: shown(caPair(t, s.ca)), want: "alert 42"},
 		{name: "a leaf that signs another", at: tcpOpen, do: shown(leafAsCA(t, s.good)), want: "alert 48"},
 		{name: "an RSA key of 1,024 bits", at: tcpOpen, do: shown(signed(t, s.ca, weakRSA(t), &x509.Certificate{
-			DNSNames: []string{"mallory"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})), want: "alert 42"},
+			DNSNames: []string{"mallory"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		})), want: "alert 42"},
 		{name: "good for any use", at: tcpOpen, do: shown(signed(t, s.ca, newKey(t), &x509.Certificate{
-			DNSNames: []string{"mallory"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})), want: "alert 42"},
+			DNSNames: []string{"mallory"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+		})), want: "alert 42"},
 		{name: "good for no use", at: tcpOpen, do: shown(signed(t, s.ca, newKey(t), &x509.Certificate{DNSNames: []string{"mallory"}})), want: "alert 42"},
 		{name: "two names of one kind", at: tcpOpen, do: shown(issue(s.ca, mtls.Request{Name: "x", DNS: []string{"mallory", "alice"}, Client: true})), want: "alert 42"},
 		{name: "a leaf of 20 KiB", at: tcpOpen, do: shown(signed(t, s.ca, newKey(t), &x509.Certificate{
 			DNSNames: []string{"mallory"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-			ExtraExtensions: []pkix.Extension{{Id: []int{1, 2, 3, 4}, Value: make([]byte, 20<<10)}}})), want: "alert 42"},
+			ExtraExtensions: []pkix.Extension{{Id: []int{1, 2, 3, 4}, Value: make([]byte, 20<<10)}},
+		})), want: "alert 42"},
 		{name: "a critical extension that nobody knows", at: tcpOpen, do: shown(signed(t, s.ca, newKey(t), &x509.Certificate{
 			DNSNames: []string{"mallory"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-			ExtraExtensions: []pkix.Extension{{Id: []int{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}}}})), want: "alert 42"},
+			ExtraExtensions: []pkix.Extension{{Id: []int{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}}},
+		})), want: "alert 42"},
 		{name: "alice's certificate without her key", at: tcpOpen, do: shown(tls.Certificate{
-			Certificate: alice.Certificate, PrivateKey: s.good.PrivateKey}), want: "alert 51"},
+			Certificate: alice.Certificate, PrivateKey: s.good.PrivateKey,
+		}), want: "alert 51"},
 		{name: "a certificate that is none", at: tcpOpen, do: shown(tls.Certificate{
-			Certificate: [][]byte{bytes.Repeat([]byte{0x30}, 500)}, PrivateKey: s.good.PrivateKey}), want: "alert 50"},
+			Certificate: [][]byte{bytes.Repeat([]byte{0x30}, 500)}, PrivateKey: s.good.PrivateKey,
+		}), want: "alert 50"},
 
 		// After the handshake.
 		{name: "silence after TLS", at: tlsOpen, do: sends(nil), want: "closed"},
@@ -157,7 +163,7 @@ func drips(size int, pause time.Duration, b []byte) func(*client) {
 func speaksTLS(version uint16, cert tls.Certificate) func(*client) {
 	return func(c *client) {
 		config := c.tlsConfig()
-		config.MinVersion, config.MaxVersion = version, version //nolint:gosec // it plays an old client
+		config.MinVersion, config.MaxVersion = version, version
 		config.Certificates = []tls.Certificate{cert}
 		c.handshakeWith(config)
 	}
@@ -209,7 +215,7 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 
 func weakRSA(t *testing.T) *rsa.PrivateKey {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // that is the case
+	key, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
 	}

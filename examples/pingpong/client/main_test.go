@@ -74,10 +74,10 @@ func TestPlayerGoesOnAfterACut(t *testing.T) {
 	}
 	bustest.Run(t, c)
 	<-welcomed
-	for <-seen < 20 { //nolint:revive // what comes is all there is to do
+	for <-seen < 20 {
 	}
 	srv.Cut()
 	<-welcomed
-	for <-seen < 40 { //nolint:revive // as above
+	for <-seen < 40 {
 	}
 }

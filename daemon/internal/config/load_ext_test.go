@@ -186,8 +186,8 @@ func TestFaults(t *testing.T) {
 		},
 		{"unknown at the top", files + "zzz: 1\n", "busd.yaml:2:1: zzz: there is no such key\n\tzzz: 1\n\t~~~"},
 		{
-			"unknown in a list", files + "listeners:\n- address: :1\n",
-			"busd.yaml:3:3: listeners[0].address: there is no such key (did you mean \"address\"?)\n\t- address: :1\n\t  ~~~~~~",
+			"unknown in a list", files + "listeners:\n- adress: :1\n",
+			"busd.yaml:3:3: listeners[0].adress: there is no such key (did you mean \"address\"?)\n\t- adress: :1\n\t  ~~~~~~",
 		},
 		{
 			"unknown service", files + "services: {Framework/PingPon: {}}\n",

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"busd/internal/nearest"
 )
 
 // Check tells whether values, by attribute name, may be sent as this message:
@@ -312,7 +314,7 @@ func unknownAttr(attrs []Attribute, name string) *ValueError {
 		}
 		want = "one of the attributes " + strings.Join(list, ", ")
 	}
-	return misfit(want+didYouMean(name, names), "an unknown one").under(printable(cut(name)))
+	return misfit(want+nearest.DidYouMean(name, names), "an unknown one").under(printable(cut(name)))
 }
 
 func indexAttr(attrs []Attribute, name string) int {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"busd/internal/nearest"
 )
 
 // Bounds of a document beside its length: a type nests an object and a list.
@@ -159,7 +161,7 @@ func (p *parser) object(at string, v *jsonValue, known ...string) bool {
 	}
 	for _, k := range v.keys {
 		if !slices.Contains(known, k) {
-			p.add(join(at, k), "unknown key%s", didYouMean(k, known))
+			p.add(join(at, k), "unknown key%s", nearest.DidYouMean(k, known))
 		}
 	}
 	return true
@@ -233,7 +235,7 @@ func word[T any](p *parser, at string, v *jsonValue, key string, parse func(stri
 	if s.kind != "string" {
 		p.want(join(at, key), "string", s)
 	} else if !ok {
-		p.add(join(at, key), "want one of %s, got %q%s", strings.Join(known, ", "), cut(s.text), didYouMean(s.text, known))
+		p.add(join(at, key), "want one of %s, got %q%s", strings.Join(known, ", "), cut(s.text), nearest.DidYouMean(s.text, known))
 	}
 	return w
 }

@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"busd/internal/nearest"
 )
 
 // fieldTag is what a field's bus tag says: `bus:"id,optional,min=1"`.
@@ -46,7 +48,7 @@ func parseTag(tag string) (fieldTag, error) {
 				return t, fmt.Errorf("the tag's option %q needs a value: %s=…", key, key)
 			}
 		default:
-			return t, fmt.Errorf("unknown option %q in the tag%s", key, didYouMean(key, tagOptions))
+			return t, fmt.Errorf("unknown option %q in the tag%s", key, nearest.DidYouMean(key, tagOptions))
 		}
 		if key == "optional" {
 			t.optional = true

@@ -6,6 +6,8 @@ import (
 	"regexp/syntax"
 	"strings"
 	"unicode/utf8"
+
+	"busd/internal/nearest"
 )
 
 // Bounds that keep a hostile contract cheap. A pattern's program is counted in
@@ -66,7 +68,7 @@ func (v *validator) definition(d *Definition) {
 		}
 		return
 	}
-	v.add(d.Name, "the key %q is no attribute%s", cut(d.Key), didYouMean(d.Key, attrNames(d.Attrs)))
+	v.add(d.Name, "the key %q is no attribute%s", cut(d.Key), nearest.DidYouMean(d.Key, attrNames(d.Attrs)))
 }
 
 func (v *validator) method(m *Method) {

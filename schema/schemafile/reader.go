@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"busd/internal/nearest"
 	"busd/schema"
 )
 
@@ -200,7 +201,7 @@ func (r *reader) mapping(n *node, known ...string) bool {
 	}
 	for _, k := range n.keys {
 		if !slices.Contains(known, k.name) {
-			r.add(k.position, "unknown key %q%s", k.name, didYouMean(k.name, known))
+			r.add(k.position, "unknown key %q%s", k.name, nearest.DidYouMean(k.name, known))
 		}
 	}
 	return true

@@ -35,14 +35,15 @@ const (
 // table is the house. A name that ends in /... stands for the rooms below it.
 var table = map[string]room{
 	"bus":               {nil, []string{uuid}},
-	"schema":            {nil, nil},
-	"schema/schemafile": {[]string{"schema"}, []string{yaml}},
+	"schema":            {[]string{"internal/nearest"}, nil},
+	"schema/schemafile": {[]string{"schema", "internal/nearest"}, []string{yaml}},
 
 	"internal/wire":    {[]string{"bus", "schema"}, []string{msgpack}},
 	"internal/session": {[]string{"bus", "internal/wire"}, nil},
 	"internal/link":    {[]string{"bus", "internal/wire", "internal/session"}, nil},
 	"internal/ws":      {[]string{"bus", "internal/link"}, []string{gorilla}},
 	"internal/mtls":    {[]string{"bus"}, nil},
+	"internal/nearest": {nil, nil},
 	"internal/keys":    {[]string{"bus"}, []string{zap}},
 
 	"msgbus": {
@@ -57,11 +58,11 @@ var table = map[string]room{
 
 	"daemon/internal/gate":    {nil, nil},
 	"daemon/internal/hostile": {nil, nil}, // tests only: here they can reach the gate
-	"daemon/internal/config":  {nil, []string{yaml}},
+	"daemon/internal/config":  {[]string{"internal/nearest"}, []string{yaml}},
 	"daemon/internal/admin":   {[]string{"bus", "msgbus", "daemon/internal/gate"}, []string{prometheus}},
 	"daemon/internal/demo":    {[]string{"bus", "msgbus", "msgclient", "internal/mtls", "daemon/internal/gate", "examples/pingpong"}, []string{zap}},
 	"daemon/internal/cli": {
-		[]string{"bus", "schema", "schema/schemafile", "msgclient", "internal/mtls", "daemon/internal/config", "daemon/internal/demo"},
+		[]string{"bus", "schema", "schema/schemafile", "msgclient", "internal/mtls", "internal/nearest", "daemon/internal/config", "daemon/internal/demo"},
 		[]string{cobra, pflag, term, zap},
 	},
 	"daemon": {

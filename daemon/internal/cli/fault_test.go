@@ -56,15 +56,3 @@ func TestPlain(t *testing.T) {
 		}
 	}
 }
-
-func TestNearest(t *testing.T) {
-	t.Parallel()
-	known := []string{"serve", "send", "schema", "Framework/PingPong"}
-	for word, want := range map[string]string{
-		"sevre": "serve", "SEND": "send", "shema": "schema", "Framework/Pingpon": "Framework/PingPong", "entirely": "", "": "",
-	} {
-		if got := nearest(word, known); got != want {
-			t.Errorf("%q: got %q, want %q", word, got, want)
-		}
-	}
-}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"busd/bus"
+	"busd/internal/nearest"
 	"busd/msgclient"
 	"busd/schema"
 )
@@ -82,7 +83,7 @@ func defined(contract *schema.Schema, name string, without schema.Sender) (schem
 		what: "the contract of " + contract.Service() + " has no message " + name, exit: exitNotFound,
 		details: []detail{{who, strings.Join(all, ", ")}},
 	}
-	if near := nearest(name, all); near != "" {
+	if near := nearest.Word(name, all); near != "" {
 		f.what += ": did you mean " + near + "?"
 	}
 	return d, f

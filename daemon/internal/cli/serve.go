@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"busd/bus"
+	"busd/internal/nearest"
 )
 
 func (p *app) serve() *cobra.Command {
@@ -65,7 +66,7 @@ func (p *app) known(services []string) error {
 		}
 		f := usage("", "--services: there is no service %s in this program", s)
 		f.details = []detail{{"services", strings.Join(p.actions.Services, ", ")}}
-		if near := nearest(s, p.actions.Services); near != "" {
+		if near := nearest.Word(s, p.actions.Services); near != "" {
 			f.try = []string{"busd serve --services " + near}
 		}
 		return f

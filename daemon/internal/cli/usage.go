@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"busd/internal/nearest"
 )
 
 // group is for commands that only have others under them: what is left over is
@@ -28,7 +30,7 @@ func unknown(cmd *cobra.Command, path, name string) error {
 			known = append(known, c.Name())
 		}
 	}
-	if near := nearest(name, known); near != "" {
+	if near := nearest.Word(name, known); near != "" {
 		f.try = []string{path + " " + near}
 	}
 	return f
@@ -99,41 +101,8 @@ func flagFault(cmd *cobra.Command, err error) error {
 	}
 	var known []string
 	cmd.Flags().VisitAll(func(flag *pflag.Flag) { known = append(known, flag.Name) })
-	if near := nearest(name, known); near != "" {
+	if near := nearest.Word(name, known); near != "" {
 		f.try = []string{cmd.CommandPath() + " --" + near}
 	}
 	return f
-}
-
-// nearest returns which of known is most like word, at most a third of its
-// letters apart, or "".
-func nearest(word string, known []string) string {
-	best, least := "", len(word)/3+2
-	for _, k := range known {
-		if d := distance(strings.ToLower(word), strings.ToLower(k)); d < least {
-			best, least = k, d
-		}
-	}
-	return best
-}
-
-// distance counts the letters to add, remove or change between a and b.
-func distance(a, b string) int {
-	last := make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := range len(a) {
-		row := make([]int, len(b)+1)
-		row[0] = i + 1
-		for j := range len(b) {
-			change := last[j]
-			if a[i] != b[j] {
-				change++
-			}
-			row[j+1] = min(change, last[j+1]+1, row[j]+1)
-		}
-		last = row
-	}
-	return last[len(b)]
 }

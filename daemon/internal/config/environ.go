@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"busd/internal/nearest"
 )
 
 const prefix = "BUSD_"
@@ -53,7 +55,7 @@ func (e *environment) warnings() []string {
 	var warnings []string
 	for _, name := range e.names {
 		if !slices.Contains(known, name) {
-			warnings = append(warnings, fmt.Sprintf("environment %s means nothing here%s", name, didYouMean(name, known)))
+			warnings = append(warnings, fmt.Sprintf("environment %s means nothing here%s", name, nearest.DidYouMean(name, known)))
 		}
 	}
 	return warnings
@@ -140,7 +142,7 @@ func (l *loader) flags(env *environment) {
 func (l *loader) only(names []string, where origin) {
 	for _, name := range names {
 		if !slices.Contains(l.options.Services, name) {
-			l.add(where.fault("", "there is no service %q here: %s%s", name, thereAre(l.options.Services), didYouMean(name, l.options.Services)))
+			l.add(where.fault("", "there is no service %q here: %s%s", name, thereAre(l.options.Services), nearest.DidYouMean(name, l.options.Services)))
 		}
 	}
 	for name, s := range l.config.Services {

@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"strings"
 	"syscall"
+
+	"busd/internal/nearest"
 )
 
 // Options say where a configuration comes from.
@@ -121,7 +123,7 @@ func (l *loader) structure(n *node, v reflect.Value, path, generic string) {
 		at := join(path, k.name)
 		f, known := fieldOf(t, k.name)
 		if f < 0 {
-			l.fault(k.position, at, "there is no such key%s", didYouMean(k.name, known))
+			l.fault(k.position, at, "there is no such key%s", nearest.DidYouMean(k.name, known))
 			continue
 		}
 		l.value(n.items[i], k, v.Field(f), at, join(generic, k.name))
@@ -176,7 +178,7 @@ func (l *loader) services(n *node, path, generic string) {
 		at := join(path, k.name)
 		s, ok := l.config.Services[k.name]
 		if !ok {
-			l.fault(k.position, at, "there is no such service here: %s%s", thereAre(l.options.Services), didYouMean(k.name, l.options.Services))
+			l.fault(k.position, at, "there is no such service here: %s%s", thereAre(l.options.Services), nearest.DidYouMean(k.name, l.options.Services))
 			continue
 		}
 		l.structure(n.items[i], reflect.ValueOf(&s).Elem(), at, generic+".*")

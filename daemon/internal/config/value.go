@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"busd/internal/nearest"
 )
 
 // set parses one value that is no list into v. kind is what it is in YAML, or
@@ -158,7 +160,7 @@ var nameForm = regexp.MustCompile(`^[A-Za-z0-9._-]{0,64}$`)
 func (r *rule) text(text string) (kept, reason string) {
 	if len(r.words) > 0 {
 		if !slices.Contains(r.words, text) {
-			return text, fmt.Sprintf("want %s, got %q%s", oneOf(r.words), text, didYouMean(text, r.words))
+			return text, fmt.Sprintf("want %s, got %q%s", oneOf(r.words), text, nearest.DidYouMean(text, r.words))
 		}
 		return text, ""
 	}

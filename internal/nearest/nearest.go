@@ -1,14 +1,18 @@
-package config
+// Package nearest finds what somebody meant who mistyped a word.
+package nearest
 
 import (
 	"fmt"
 	"strings"
 )
 
-// didYouMean returns ` (did you mean "limits"?)` with the known word that is
-// at most one edit for each three letters away, or "".
-func didYouMean(word string, known []string) string {
-	if len(word) > maxSource {
+// maxWord bounds what is looked at, in bytes; a longer word is like none.
+const maxWord = 200
+
+// Word returns which of known is most like word, upper and lower case being
+// one: at most one edit for each three letters apart. Empty: none is.
+func Word(word string, known []string) string {
+	if len(word) > maxWord {
 		return ""
 	}
 	best, least := "", max(1, len(word)/3)+1
@@ -17,10 +21,16 @@ func didYouMean(word string, known []string) string {
 			best, least = k, d
 		}
 	}
-	if best == "" {
-		return ""
+	return best
+}
+
+// DidYouMean returns ` (did you mean "id"?)`, to be put behind a complaint, or
+// nothing if no known word is near.
+func DidYouMean(word string, known []string) string {
+	if n := Word(word, known); n != "" {
+		return fmt.Sprintf(" (did you mean %q?)", n)
 	}
-	return fmt.Sprintf(" (did you mean %q?)", best)
+	return ""
 }
 
 // distance counts the edits between a and b, two letters swapped being one.

@@ -13,7 +13,6 @@ import (
 type Incoming struct {
 	Kind    wire.Kind
 	N       uint64 // its number
-	Re      uint64 // the number of our message that it replies to; 0: none
 	Message *wire.Message
 	Name    string
 	// Body is the message's attributes, checked.
@@ -80,7 +79,7 @@ func (q *inbox) push(f *wire.Frame) {
 	}
 	b := q.waiting
 	in := Incoming{
-		Kind: f.Kind, N: f.N, Re: f.Re, Message: f.Message,
+		Kind: f.Kind, N: f.N, Message: f.Message,
 		Size: f.Size, Timeout: f.Timeout, Fault: f.Fault, from: len(b.bytes),
 	}
 	if f.Message != nil {

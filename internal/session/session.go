@@ -316,9 +316,6 @@ func (s *Session) arrive(n uint64) *bus.Error {
 // been handled, or thrown away.
 func (s *Session) Release(size int) { s.released += Cost(size) }
 
-// Seen returns the number of the last frame from the peer.
-func (s *Session) Seen() uint64 { return s.seen }
-
 // Unreported tells whether there is anything that an ack would say.
 func (s *Session) Unreported() bool { return s.seen != s.toldSeen || s.released != s.toldBack }
 

@@ -251,8 +251,8 @@ func TestSkipStopsAcks(t *testing.T) {
 	if err := s.Received(10, 64, false, true); err != nil {
 		t.Fatal(err)
 	}
-	if s.Seen() != 2 {
-		t.Errorf("seen: got %d, want 2: what follows a skipped frame is never acknowledged", s.Seen())
+	if s.seen != 2 {
+		t.Errorf("seen: got %d, want 2: what follows a skipped frame is never acknowledged", s.seen)
 	}
 }
 

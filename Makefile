@@ -13,7 +13,7 @@ COUNT ?= 5
 TOOL = go tool -modfile=tools/go.mod
 GO_FILES = $(shell git ls-files -co --exclude-standard '*.go')
 
-.PHONY: all help build test race short vet lint fix fuzz bench vectors e2e cover tidy clean vulncheck
+.PHONY: all help build test race short vet lint fix fuzz soak bench vectors e2e cover tidy clean vulncheck
 
 all: test ## what CI runs
 
@@ -25,10 +25,14 @@ build: ## build ./bin/busd
 
 # Hostile clients measure time and memory, and so run alone.
 ALONE = ./daemon/internal/hostile
+# Faults and storms keep time, and histories want many: without the race detector.
+TIMED = ./test/fault ./test/model ./test/storm
+listed = $(subst $() $(),|,$(patsubst ./%,busd/%$$,$(1)))
 
 test: vet ## all tests: race detector if a C compiler is there, vectors, e2e, a short fuzz of every target
-	go test $(RACE) $(TESTFLAGS) $$(go list ./... | grep -vF $(ALONE:./%=%))
+	go test $(RACE) $(TESTFLAGS) $$(go list ./... | grep -vE '$(call listed,$(ALONE) $(TIMED))')
 	go test $(RACE) $(TESTFLAGS) $(ALONE)
+	CGO_ENABLED=0 go test -p 1 $(TESTFLAGS) $(TIMED)
 	@$(MAKE) --no-print-directory fuzz
 
 race: ## all tests with the race detector, three times
@@ -57,6 +61,12 @@ fuzz: ## every fuzz target for FUZZTIME (3s each; make fuzz FUZZTIME=1h for long
 				| grep -vE '^(fuzz: elapsed|PASS|warning)' ; \
 		done; \
 	done
+
+soak: ## a million histories of sessions, thousands of the whole stack, every fault: hours
+	CGO_ENABLED=0 go test -count=1 -timeout 6h ./internal/session -run TestModel -histories 1000000
+	CGO_ENABLED=0 go test -count=1 -timeout 12h ./internal/link -run TestModel -histories 1000000
+	CGO_ENABLED=0 go test -count=1 -timeout 6h ./test/model -histories 20000
+	BUSD_SOAK=1 CGO_ENABLED=0 go test -count=1 -timeout 6h ./test/fault ./test/storm
 
 bench: ## the benchmarks, COUNT times each, for benchstat
 	CGO_ENABLED=0 go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./internal/... ./msgbus

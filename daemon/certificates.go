@@ -23,8 +23,9 @@ func (c certificates) end() time.Time {
 	return time.Time{}
 }
 
-// readCertificates reads the files.
-func readCertificates(c *config.Config) (certificates, error) {
+// readCertificates reads the files, and keeps the keys of session tickets where
+// it is told.
+func readCertificates(c *config.Config, tickets mtls.Tickets) (certificates, error) {
 	naming, err := mtls.NewNaming(c.TLS.PeerName...)
 	if err != nil {
 		return nil, &config.Error{Faults: []*config.Fault{c.Fault("tls.peer_name", "%v", err)}}
@@ -35,7 +36,7 @@ func readCertificates(c *config.Config) (certificates, error) {
 			continue
 		}
 		source, err := mtls.NewSource(
-			mtls.Files{Cert: c.TLS.Certificate, Key: c.TLS.Key, CA: c.TLS.ClientCA},
+			mtls.Files{Cert: c.TLS.Certificate, Key: c.TLS.Key, CA: c.TLS.ClientCA, Tickets: tickets},
 			mtls.Policy{Require: l.ClientCertificate == "require", Naming: naming},
 		)
 		if err != nil {
@@ -68,6 +69,8 @@ func whereSaid(c *config.Config, reason string) string {
 		return "tls.key"
 	case strings.HasPrefix(reason, "CA file "):
 		return "tls.client_ca"
+	case strings.Contains(reason, "session ticket file "):
+		return "tls.session_tickets"
 	}
 	return ""
 }

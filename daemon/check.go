@@ -10,6 +10,7 @@ import (
 
 	"busd/daemon/internal/cli"
 	"busd/daemon/internal/config"
+	"busd/internal/mtls"
 )
 
 // check is "busd serve --check": it reads everything that serve would read,
@@ -25,8 +26,11 @@ func (p *program) check(_ context.Context, o cli.ServeOptions) error {
 	var certs certificates
 	var faults []error
 	if !o.Dev { // which makes its own
-		certs, err = readCertificates(c)
+		certs, err = readCertificates(c, mtls.Tickets{}) // in memory
 		faults = append(faults, err)
+		if err := (mtls.Tickets{File: c.TLS.SessionTickets}).Check(); err != nil {
+			faults = append(faults, certificateFault(c, err))
+		}
 	}
 	served, err := p.checkServices(c)
 	if err := together(append(faults, err)); err != nil {

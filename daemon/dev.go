@@ -92,7 +92,10 @@ func (p *devPKI) path(name string) string { return filepath.Join(p.dir, name) }
 
 // files are what the server needs.
 func (p *devPKI) files() mtls.Files {
-	return mtls.Files{Cert: p.path("server.crt"), Key: p.path("server.key"), CA: []string{p.path("ca.crt")}}
+	return mtls.Files{
+		Cert: p.path("server.crt"), Key: p.path("server.key"), CA: []string{p.path("ca.crt")},
+		Tickets: mtls.Tickets{File: p.path("tickets.key")},
+	}
 }
 
 // fingerprint names the CA.

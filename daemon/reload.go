@@ -27,6 +27,7 @@ func (s *server) reload() {
 	}
 	if s.pki != nil { // the files are not the operator's
 		next.TLS.Certificate, next.TLS.Key, next.TLS.ClientCA = s.config.TLS.Certificate, s.config.TLS.Key, s.config.TLS.ClientCA
+		next.TLS.SessionTickets = s.config.TLS.SessionTickets
 	}
 	var applied, restart []string
 	for _, change := range s.config.Changes(next) {

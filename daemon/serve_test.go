@@ -174,7 +174,14 @@ func (r *running) file(name string) string { return filepath.Join(r.dir, "pki", 
 // client connects as one of the development clients.
 func (r *running) client(name, service string) *msgclient.Client {
 	r.t.Helper()
-	c := r.newClient(name, service, nil)
+	return r.connected(name, service, nil)
+}
+
+// connected is a client that stays connected until the end of the test; onDrop
+// may be nil.
+func (r *running) connected(name, service string, onDrop func(error)) *msgclient.Client {
+	r.t.Helper()
+	c := r.newClient(name, service, onDrop)
 	if err := c.Connect(r.t.Context()); err != nil {
 		r.t.Fatalf("connect: %v; log:\n%s", err, r.log)
 	}
@@ -190,15 +197,19 @@ func (r *running) client(name, service string) *msgclient.Client {
 
 func (r *running) newClient(name, service string, onDrop func(error)) *msgclient.Client {
 	r.t.Helper()
-	c, err := msgclient.New(msgclient.Config{
-		URL: "wss://" + r.bus + "/" + service, CertFile: r.file("client-" + name + ".crt"), KeyFile: r.file("client-" + name + ".key"),
-		CAFiles: []string{r.file("ca.crt")}, Instance: "test",
-		OnDrop: func(_ context.Context, _ *msgclient.Client, why error) {
-			if onDrop != nil {
-				onDrop(why)
-			}
-		},
-	})
+	return r.clientWith(name, service, msgclient.Config{OnDrop: func(_ context.Context, _ *msgclient.Client, why error) {
+		if onDrop != nil {
+			onDrop(why)
+		}
+	}})
+}
+
+// clientWith completes a client's configuration.
+func (r *running) clientWith(name, service string, cfg msgclient.Config) *msgclient.Client {
+	r.t.Helper()
+	cfg.URL, cfg.Instance = "wss://"+r.bus+"/"+service, "test"
+	cfg.CertFile, cfg.KeyFile, cfg.CAFiles = r.file("client-"+name+".crt"), r.file("client-"+name+".key"), []string{r.file("ca.crt")}
+	c, err := msgclient.New(cfg)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -13,11 +13,11 @@ import (
 
 	"go.uber.org/zap"
 
-	"busd/bus"
 	"busd/daemon/internal/admin"
 	"busd/daemon/internal/cli"
 	"busd/daemon/internal/config"
 	"busd/daemon/internal/gate"
+	"busd/internal/mtls"
 	"busd/msgbus"
 )
 
@@ -47,13 +47,14 @@ type server struct {
 	// Owned by run.
 	config *config.Config
 	work   sync.WaitGroup
-	failed chan error // what ended and should not have
+	failed chan error              // what ended and should not have
+	drain  chan admin.DrainRequest // gets one, if somebody asks for it
 }
 
 // newServer joins everything and opens the listeners; nothing is accepted yet.
 // On an error nothing stays open.
 func newServer(p *program, o cli.ServeOptions, c *config.Config, l *logs) (*server, error) {
-	s := &server{program: p, options: o, logs: l, config: c, failed: make(chan error, len(c.Listeners)+1)}
+	s := &server{program: p, options: o, logs: l, config: c, failed: make(chan error, len(c.Listeners)+1), drain: make(chan admin.DrainRequest, 1)}
 	if err := s.build(); err != nil {
 		s.closeListeners()
 		return nil, err
@@ -74,8 +75,9 @@ func (s *server) build() (err error) {
 		}
 		files := s.pki.files()
 		c.TLS.Certificate, c.TLS.Key, c.TLS.ClientCA = files.Cert, files.Key, files.CA
+		c.TLS.SessionTickets = files.Tickets.File
 	}
-	if s.certs, err = readCertificates(c); err != nil {
+	if s.certs, err = readCertificates(c, s.tickets()); err != nil {
 		return err
 	}
 	for i, l := range c.Listeners {
@@ -128,6 +130,8 @@ func (s *server) newAdmin() *admin.Admin {
 		Transport:       s.transport,
 		CertificateEnd:  s.certs.end,
 		LogLinesDropped: s.logs.writer.dropped.Load,
+		SessionsAtRest:  s.bus.SessionsAtRest,
+		Drain:           s.askDrain,
 	})
 }
 
@@ -177,61 +181,11 @@ func (s *server) polled(err error) {
 	s.logs.Info("certificates reloaded", s.notAfter())
 }
 
-// run serves until ctx ends or a listener fails, and stops in good order.
-func (s *server) run(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return s.stop(nil)
-		case err := <-s.failed:
-			s.logs.Error("a listener failed, stopping", zap.NamedError("reason", err))
-			return s.stop(err)
-		case <-s.options.Reload:
-			s.reload()
-		}
-	}
-}
-
-// stop stops accepting, lets handlers finish, tells the clients to go, and
-// ends what is left when the time is over or a second signal comes.
-func (s *server) stop(why error) error {
-	s.admin.SetPhase(admin.Draining)
-	limit := s.config.Shutdown.Timeout
-	s.logs.Info("stopping", zap.Duration("timeout", limit))
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	forced := make(chan struct{})
-	stopWatching := make(chan struct{})
-	var watch sync.WaitGroup
-	watch.Go(func() {
-		select {
-		case <-s.options.Force:
-			close(forced)
-			cancel()
-		case <-stopWatching:
-		}
-	})
-	s.closeGates()
-	err := s.bus.Shutdown(ctx)
-	close(stopWatching)
-	watch.Wait()
-	if httpErr := s.http.Shutdown(ctx); httpErr != nil {
-		_ = s.http.Close() // the time is over
-	}
-	select {
-	case <-forced:
-		err = bus.Wrap(bus.CodeCanceled, context.Canceled, "stopped at once by a second signal: what clients were doing was cut off")
-	default:
-	}
-	return errors.Join(why, err)
-}
-
-// finish ends what operators see, which stays until everything else has ended.
-func (s *server) finish() {
-	if s.adminHTTP != nil {
-		_ = s.adminHTTP.Close() // a scrape that is cut off comes again
-	}
-	s.work.Wait()
+// tickets says where the keys of session tickets are kept.
+func (s *server) tickets() mtls.Tickets {
+	return mtls.Tickets{File: s.config.TLS.SessionTickets, Warn: func(err error) {
+		s.logs.Warn("session tickets may not be resumed after a restart", zap.NamedError("reason", err))
+	}}
 }
 
 // serve is "busd serve".
@@ -252,7 +206,7 @@ func (p *program) serve(ctx context.Context, o cli.ServeOptions) (err error) {
 	}
 	polling, stopPolling := context.WithCancel(context.Background())
 	s.start(polling)
-	defer s.finish()
+	defer func() { s.finish(err) }()
 	defer stopPolling()
 	l.Info("busd serves", zap.String("version", cli.Version), zap.Strings("listeners", addresses(s.gates)), zap.String("admin", s.adminAddress()),
 		zap.Strings("services", namesOf(s.services)), zap.Bool("development", o.Dev), s.notAfter(), zap.Duration("duration", time.Since(began)))

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"time"
+
 	"busd/bus"
 	"busd/daemon/internal/cli"
 	"busd/daemon/internal/config"
@@ -19,8 +21,8 @@ func (p *program) load(o cli.ServeOptions) (*config.Config, []string, error) {
 	if o.Debug {
 		c.Log.Level = "debug"
 	}
-	if o.Dev && c.TLS.Certificate != "" {
-		warnings = append(warnings, "tls.certificate, tls.key and tls.client_ca are not used: development mode makes its own certificates")
+	if o.Dev && (c.TLS.Certificate != "" || c.TLS.SessionTickets != "") {
+		warnings = append(warnings, "the files under tls are not used: development mode makes its own")
 	}
 	return c, warnings, nil
 }
@@ -50,6 +52,9 @@ func (p *program) enabled(c *config.Config) ([]*msgbus.Service, error) {
 		if said.KeepOnError != nil {
 			svc.KeepOnError = *said.KeepOnError
 		}
+		if said.Window != nil {
+			svc.Window = windowOf(*said.Window)
+		}
 		credit := svc.Credit
 		if credit == 0 {
 			credit = msgbus.DefaultCredit
@@ -65,20 +70,30 @@ func (p *program) enabled(c *config.Config) ([]*msgbus.Service, error) {
 	return services, nil
 }
 
+// windowOf is what an operator says of a service's window as the service takes
+// it: there 0 is the default, and less is none.
+func windowOf(said time.Duration) time.Duration {
+	if said == 0 {
+		return -1
+	}
+	return said
+}
+
 // newBus makes the bus of the services. What it finds wrong with them is a
 // mistake of this program, and of nobody who runs it: an internal error. What a
 // service's Init returns stays as it is.
 func newBus(c *config.Config, logs *logs, services []*msgbus.Service) (*msgbus.Server, error) {
 	b, err := msgbus.NewServer(msgbus.Config{
-		Logger:          logs.Logger,
-		Node:            c.Node.Name,
-		PeerName:        c.TLS.PeerName,
-		Origins:         c.Origins,
-		MaxConns:        c.Limits.Connections,
-		MaxConnsPerPeer: c.Limits.ConnectionsPerPeer,
-		KeepAlive:       c.KeepAlive.Interval,
-		Idle:            c.KeepAlive.Idle,
-		HelloTimeout:    c.Timeouts.Hello,
+		Logger:           logs.Logger,
+		Node:             c.Node.Name,
+		PeerName:         c.TLS.PeerName,
+		Origins:          c.Origins,
+		MaxConns:         c.Limits.Connections,
+		MaxConnsPerPeer:  c.Limits.ConnectionsPerPeer,
+		MaxSessionMemory: int(c.Limits.SessionMemory),
+		KeepAlive:        c.KeepAlive.Interval,
+		Idle:             c.KeepAlive.Idle,
+		HelloTimeout:     c.Timeouts.Hello,
 	}, services...)
 	if e, own := err.(*bus.Error); own { //nolint:errorlint // Init's are wrapped
 		return nil, bus.Wrap(bus.CodeInternal, err, e.Reason)

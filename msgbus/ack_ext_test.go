@@ -107,28 +107,43 @@ func TestDefaultTimeout(t *testing.T) {
 	})
 }
 
+// An ack that cannot come any more is not waited for: with sessions that is so
+// once the session has ended.
 func TestAckWhenThePeerDies(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		svc := newRoom(nil)
-		srv := bustest.NewServer(t, msgbus.Config{}, svc)
-		dial, taps := tapped(srv.DialContext)
-		c := srv.Client(msgclient.Config{DialContext: dial})
-		if err := c.Connect(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		next(t, taps, "the line").swallow()
-		conn := onlyConn(t, svc)
-		const waiters = 10
-		ends := make(chan error, 2*waiters)
-		for range waiters {
-			go func() { ends <- conn.SendAcked(t.Context(), Note{}) }()
-			go func() { ends <- c.SendAcked(t.Context(), Job{}) }()
-		}
-		synctest.Wait()
-		srv.Cut()
-		for range 2 * waiters {
-			wantCode(t, "SendAcked", next(t, ends, "the end of SendAcked"), bus.CodeSessionLost)
-		}
-	})
+	for _, window := range []time.Duration{-1, 20 * time.Second} {
+		t.Run(window.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				svc := newRoom(nil)
+				svc.Window = window
+				srv := bustest.NewServer(t, msgbus.Config{}, svc)
+				dial, taps := tapped(srv.DialContext)
+				c := srv.Client(msgclient.Config{DialContext: dial})
+				if err := c.Connect(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				next(t, taps, "the line").swallow()
+				conn := onlyConn(t, svc)
+				const waiters = 10
+				ends := make(chan error, 2*waiters)
+				for range waiters {
+					go func() { ends <- conn.SendAcked(t.Context(), Note{}) }()
+					go func() { ends <- c.SendAcked(t.Context(), Job{}) }()
+				}
+				synctest.Wait()
+				begin := time.Now()
+				srv.Cut()
+				if window > 0 {
+					time.Sleep(window)
+					_ = c.Close(t.Context()) // it does not run, and has no connection: only this ends its session
+				}
+				for range 2 * waiters {
+					wantCode(t, "SendAcked", next(t, ends, "the end of SendAcked"), bus.CodeSessionLost)
+				}
+				if took := time.Since(begin); took != max(0, window) {
+					t.Errorf("it took %s, want %s", took, max(0, window))
+				}
+			})
+		})
+	}
 }

@@ -2,7 +2,6 @@ package msgbus
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -16,6 +15,8 @@ type admission struct {
 	open            context.Context // ends when the gate is closed
 	shut            context.CancelFunc
 	empty           chan struct{} // closed once the gate is closed and nobody is inside
+
+	pace pace // guards itself
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -54,8 +55,16 @@ func (a *admission) inside() int {
 	return a.total
 }
 
-// enter takes a place, which leave gives back.
+// enter takes a place, which leave gives back. Its error says when to come
+// again.
 func (a *admission) enter(s *Service, peer string) *bus.Error {
+	if err := a.take(s, peer); err != nil {
+		return err.WithRetry(bus.Retry{When: bus.RetryAfter, After: a.retryAfter()})
+	}
+	return nil
+}
+
+func (a *admission) take(s *Service, peer string) *bus.Error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	full := func(what string, n int) *bus.Error {
@@ -77,6 +86,15 @@ func (a *admission) enter(s *Service, peer string) *bus.Error {
 	return nil
 }
 
+// retryAfter is what a client is told to wait for which there is no room, by
+// Retry-After or by the drop: two seconds at least. It is asked once for each.
+func (a *admission) retryAfter() time.Duration {
+	if a.isClosed() {
+		return a.pace.returnAfter()
+	}
+	return a.pace.retryAfter()
+}
+
 func (a *admission) leave(s *Service, peer string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -88,12 +106,3 @@ func (a *admission) leave(s *Service, peer string) {
 		delete(a.peer, peer)
 	}
 }
-
-// What a client that found no place is told to wait: long enough for a place
-// to come free, and not the same for all.
-const (
-	leastRetry  = 2 * time.Second
-	retrySpread = 8 * time.Second
-)
-
-func retryAfter() time.Duration { return leastRetry + rand.N(retrySpread) } //nolint:gosec // not a secret

@@ -13,6 +13,10 @@ import (
 
 // A Conn is one client's connection to one service, from welcome to drop. Its
 // methods may be called from any goroutine, also after the drop.
+//
+// What is sent on it goes to the client's session, which outlives it: after a
+// cut it waits for the client to come back, within the service's window, and is
+// then delivered once and in order. It fails once the session has ended.
 type Conn struct {
 	// Fixed at creation.
 	service  *Service
@@ -23,11 +27,13 @@ type Conn struct {
 	args     map[string]any
 	program  Program
 	since    time.Time
+	moves    bool // the client acts on goaway
+	session  *agentSession
+	resumed  bool
 	link     *link.Link
-	limit    int           // of a message to the client
+	abort    func()        // ends its line at once
 	gone     chan struct{} // closed once no callback of the service runs for it any more
 
-	state   atomic.Pointer[any]
 	in, out atomic.Uint64
 }
 
@@ -60,27 +66,33 @@ func (c *Conn) Program() Program { return c.program }
 // Since is when the connection began.
 func (c *Conn) Since() time.Time { return c.since }
 
-// Resumed tells whether the connection goes on with an earlier one's session.
-func (c *Conn) Resumed() bool { return false }
+// Resumed tells whether the connection goes on with an earlier one's session:
+// its state and its groups are still there, nothing is lost or doubled.
+func (c *Conn) Resumed() bool { return c.resumed }
 
 // Context is done when the connection has been dropped; its cause says why and
 // matches [bus.ErrDropped].
 func (c *Conn) Context() context.Context { return c.link.Context() }
 
-// SetState keeps a value of the service's own with the connection.
-func (c *Conn) SetState(v any) { c.state.Store(&v) }
+// SetState keeps a value of the service's own with the client's session: its
+// next connection has it too, if it is resumed.
+func (c *Conn) SetState(v any) { c.session.state.Store(&v) }
 
 // State returns what SetState kept, or nil.
 func (c *Conn) State() any {
-	if v := c.state.Load(); v != nil {
+	if v := c.session.state.Load(); v != nil {
 		return *v
 	}
 	return nil
 }
 
 // Drop ends the connection: the client is told code and reason, after what is
-// queued. It returns at once. What had arrived and was not handled is thrown
-// away, and handlers' contexts end. Only the first drop counts.
+// queued. It returns at once. Only the first drop counts. The session goes on when
+// the client comes back, unless the code is one that ends it:
+// [bus.CodeSlowConsumer], [bus.CodeSuperseded], [bus.CodeProtocolError],
+// [bus.CodeCertificateRevoked], [bus.CodeGoingAway], or one whose retry is
+// never. Then what had arrived and was not handled is thrown away, and handlers'
+// contexts end.
 func (c *Conn) Drop(code bus.Code, reason string) {
 	c.link.Drop(bus.Errorf(code, "%s", reason))
 }
@@ -88,30 +100,38 @@ func (c *Conn) Drop(code bus.Code, reason string) {
 // Send sends a message. It returns once the message is checked, encoded and
 // queued, not once it is delivered; it waits for room until ctx ends. A
 // message that breaks the contract is an error with [bus.CodeInvalidMessage],
-// and nothing is sent. After the drop the error matches [bus.ErrDropped].
+// and nothing is sent. Once the session has ended the error matches
+// [bus.ErrDropped]. What may happen to a message for which there is no room is
+// said by its class in the contract.
 //
 // Inside a handler or a callback it wants their context, as everything that
 // sends does: with another one it may wait for room that only comes once the
 // handler has returned.
 func (c *Conn) Send(ctx context.Context, m schema.Message) error {
-	return c.send(ctx, m, wire.DataOptions{}, c.link.Send)
+	return c.send(ctx, m, wire.DataOptions{})
 }
 
 // SendAcked is Send that returns when the client has read, checked and queued
-// the message. Without a deadline in ctx it waits 30 s.
+// the message; it waits on over a cut. If the session ends before that the error
+// has [bus.CodeSessionLost]: whether it arrived is not known. Without a deadline
+// in ctx it waits 30 s. It is never dropped or replaced, whatever its class.
 func (c *Conn) SendAcked(ctx context.Context, m schema.Message) error {
 	ctx, cancel := link.WithTimeout(ctx)
 	defer cancel()
-	return c.send(ctx, m, wire.DataOptions{AckAtOnce: true}, c.link.SendAcked)
+	return c.send(ctx, m, wire.DataOptions{AckAtOnce: true})
 }
 
-func (c *Conn) send(ctx context.Context, m schema.Message, o wire.DataOptions, put func(context.Context, []byte) error) error {
-	frame, err := c.service.frame(m, o)
+func (c *Conn) send(ctx context.Context, m schema.Message, o wire.DataOptions) error {
+	frame, delivery, err := c.service.frame(m, o)
 	if err == nil {
-		err = wire.CheckSize(frame, c.limit)
+		err = wire.CheckSize(frame, c.session.limit)
 	}
-	if err == nil {
-		err = put(ctx, frame)
+	switch {
+	case err != nil:
+	case o.AckAtOnce:
+		err = c.session.stream.SendAcked(ctx, frame)
+	default:
+		err = c.session.stream.Send(ctx, frame, delivery)
 	}
 	if err == nil {
 		c.countOut(m.MessageName(), len(frame))
@@ -128,8 +148,9 @@ func (c *Conn) SendHandled(ctx context.Context, m schema.Message) error {
 }
 
 // Request sends a request and waits for its reply, of type A, a struct or a
-// pointer to one. The error is the client's (Remote), or that ctx ended, and
-// then the client is told to cancel, or that the connection did. A client that
+// pointer to one; it waits on over a cut. The error is the client's (Remote), or
+// that ctx ended, and then the client is told to cancel, or
+// [bus.CodeSessionLost] if the session did. A client that
 // handled the request without a reply makes [bus.CodeFailedPrecondition].
 // Without a deadline in ctx it waits 30 s. It may be called inside a handler of
 // the same connection.
@@ -150,13 +171,13 @@ func (c *Conn) request(ctx context.Context, m schema.Message) (link.Answer, erro
 	defer cancel()
 	frame, err := wire.AppendRequest(nil, msg, m, link.Remaining(ctx))
 	if err == nil {
-		err = wire.CheckSize(frame, c.limit)
+		err = wire.CheckSize(frame, c.session.limit)
 	}
 	if err != nil {
 		return link.Answer{}, wire.AsInvalid(err)
 	}
 	c.countOut(msg.Name(), len(frame))
-	return c.link.Request(ctx, frame)
+	return c.session.stream.Request(ctx, frame)
 }
 
 // Reply answers the message that ctx, a handler's, belongs to. If the client
@@ -168,7 +189,7 @@ func (c *Conn) Reply(ctx context.Context, m schema.Message) error {
 		return bus.Errorf(bus.CodeFailedPrecondition, "Reply wants the context of a handler of this connection")
 	}
 	if h.kind != wire.Request {
-		return c.send(ctx, m, wire.DataOptions{Re: h.n}, c.link.Send)
+		return c.send(ctx, m, wire.DataOptions{Re: h.n})
 	}
 	msg, err := c.service.outgoing(m.MessageName())
 	if err != nil {
@@ -176,10 +197,10 @@ func (c *Conn) Reply(ctx context.Context, m schema.Message) error {
 	}
 	frame, err := wire.AppendAnswer(nil, h.n, msg, m)
 	if err == nil {
-		err = wire.CheckSize(frame, c.limit)
+		err = wire.CheckSize(frame, c.session.limit)
 	}
 	if err == nil {
-		err = c.link.Reply(ctx, h.n, frame)
+		err = c.session.stream.Reply(ctx, h.n, frame)
 	}
 	if err == nil {
 		c.countOut(msg.Name(), len(frame))

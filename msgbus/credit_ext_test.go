@@ -81,32 +81,40 @@ func TestSendWaitsForRoom(t *testing.T) {
 	})
 }
 
-// A waiting Send ends with its connection.
-func TestSendThatWaitsEndsWithTheConnection(t *testing.T) {
+// A waiting Send ends with its session, which without a window is its connection.
+func TestSendThatWaitsEndsWithTheSession(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		svc := newRoom(func(ctx context.Context, _ *msgbus.Conn, _ Job) error { <-ctx.Done(); return nil })
-		msgbus.Handle(svc, func(ctx context.Context, _ *msgbus.Conn, _ Blob) error { <-ctx.Done(); return nil })
-		srv := bustest.NewServer(t, msgbus.Config{}, svc)
-		c := srv.Client(msgclient.Config{})
-		msgclient.On(c, func(ctx context.Context, _ *msgclient.Client, _ Note) error { <-ctx.Done(); return nil })
-		if err := c.Connect(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		conn := onlyConn(t, svc)
-		ends := make(chan error, 1)
-		go func() {
-			for {
-				if err := conn.Send(t.Context(), Note{Text: strings.Repeat("x", 100<<10)}); err != nil {
-					ends <- err
-					return
+	for window, code := range map[time.Duration]bus.Code{-1: bus.CodeAborted, 10 * time.Second: bus.CodeSessionLost} {
+		t.Run(window.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				svc := newRoom(nil)
+				svc.Window = window
+				srv := bustest.NewServer(t, msgbus.Config{}, svc)
+				c := srv.Client(msgclient.Config{})
+				msgclient.On(c, func(ctx context.Context, _ *msgclient.Client, _ Note) error { <-ctx.Done(); return nil })
+				if err := c.Connect(t.Context()); err != nil {
+					t.Fatal(err)
 				}
-			}
-		}()
-		synctest.Wait()
-		conn.Drop(bus.CodeAborted, "enough")
-		wantCode(t, "Send", next(t, ends, "the end of Send"), bus.CodeAborted)
-	})
+				conn := onlyConn(t, svc)
+				ends := make(chan error, 1)
+				go func() {
+					for {
+						if err := conn.Send(t.Context(), Note{Text: strings.Repeat("x", 100<<10)}); err != nil {
+							ends <- err
+							return
+						}
+					}
+				}()
+				synctest.Wait()
+				begin := time.Now()
+				conn.Drop(bus.CodeAborted, "enough")
+				wantCode(t, "Send", next(t, ends, "the end of Send"), code)
+				if took := time.Since(begin); took != max(0, window) {
+					t.Errorf("it ended after %s, want %s", took, max(0, window))
+				}
+			})
+		})
+	}
 }
 
 // With the least credit there is, a conversation is slow, not stuck.

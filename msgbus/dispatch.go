@@ -68,6 +68,12 @@ func (d *dispatch) Keeps(in *link.Incoming, _ *bus.Error) bool {
 	return d.conn.service.KeepOnError || (h != nil && h.keep)
 }
 
+// Goaway: the client begins nothing more here, and moves to another server.
+func (d *dispatch) Goaway(*wire.GoawayFrame) {
+	d.conn.link.Leave(bus.Errorf(bus.CodeGoingAway, "all that was begun is finished").
+		WithRetry(bus.Retry{When: bus.RetryNow}))
+}
+
 // Failed logs what went wrong with a message, at either end. Contents are not
 // logged: the reasons name attributes and types, not values.
 func (d *dispatch) Failed(message string, err *bus.Error) {

@@ -3,8 +3,7 @@ package msgbus
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime/debug"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -12,7 +11,6 @@ import (
 	"busd/bus"
 	"busd/internal/keys"
 	"busd/internal/link"
-	"busd/internal/session"
 	"busd/internal/wire"
 	"busd/internal/ws"
 	"busd/schema"
@@ -50,24 +48,41 @@ func (g *greeting) run() {
 		return
 	}
 	log := s.log.With(keys.Service(g.service.Name()), keys.TRID(c.trid), keys.Identity(c.identity))
-	c.link = g.link(c, hello, log)
-	err = g.admit(c)
+	got, refused := s.registry.claim(c, askOf(hello), func(held *agentSession) { c.link = g.link(c, held, log) })
+	if refused != nil {
+		g.lost(got.older)
+		g.refuse(refused)
+		return
+	}
+	err = g.admit(c, got)
 	if err == nil {
-		g.live(c, hello, log)
+		err = g.live(c, hello, got, log)
 	}
 	if !g.behind {
-		g.over(c)
+		s.registry.over(c)
 	}
 	if err != nil {
 		g.refuse(err)
 	}
 }
 
-// over lets the next connection of the identity go on, which may have waited:
-// of this one no callback runs any more.
-func (g *greeting) over(c *Conn) {
-	g.server.registry.release(c)
-	close(c.gone)
+// askOf is what a hello says of the session that the client wants.
+func askOf(hello *wire.HelloFrame) ask {
+	return ask{
+		sessions: slices.Contains(hello.Features, wire.FeatureResume),
+		id:       hello.Session, token: hello.Token, seen: uint64(hello.Seen), move: hello.Move,
+		credit: int(hello.Credit),
+	}
+}
+
+// lost probes the connection for whose sake a newer one was refused.
+func (g *greeting) lost(older *Conn) {
+	if older == nil {
+		return
+	}
+	if _, live := g.server.registry.conn(older.trid); live { // else nobody reads its pong yet
+		older.link.Probe(probeWait)
+	}
 }
 
 // refuse ends a connection that was not welcomed.
@@ -138,153 +153,69 @@ func (g *greeting) conn(hello *wire.HelloFrame) (*Conn, error) {
 		args:     args,
 		program:  Program{hello.Client.Name, hello.Client.Version},
 		since:    g.began,
-		limit:    min(DefaultMaxMessage, int(hello.Credit/4)),
+		moves:    slices.Contains(hello.Features, wire.FeatureMove),
+		abort:    g.socket.Abort,
 		gone:     make(chan struct{}),
 	}, nil
 }
 
-func (g *greeting) link(c *Conn, hello *wire.HelloFrame, log *zap.Logger) *link.Link {
+func (g *greeting) link(c *Conn, held *agentSession, log *zap.Logger) *link.Link {
 	return link.New(link.Config{
 		Socket:       g.socket,
-		Session:      session.New(g.service.Credit, int(hello.Credit), session.DefaultBuffer),
 		Decoder:      wire.Decoder{Contract: g.service.contract, From: schema.FromClient, Limit: g.service.MaxMessage},
 		Handler:      &dispatch{conn: c, log: log},
+		Heard:        func() { g.server.registry.heard(c) },
 		MessageLimit: maxBatch,
 		Silence:      g.server.cfg.Idle,
+	}, held.stream)
+}
+
+// live welcomes the client and serves it to its end. It fails if the session
+// ended before the welcome.
+func (g *greeting) live(c *Conn, hello *wire.HelloFrame, got claim, log *zap.Logger) error {
+	s := g.server
+	welcome := g.welcome(c, hello, got)
+	err := s.registry.carry(c, link.Start{
+		Resume: got.resumed, Seen: uint64(hello.Seen),
+		First: func(seen uint64) []byte {
+			welcome.Seen = int64(seen)
+			return wire.AppendWelcome(nil, welcome)
+		},
 	})
-}
-
-// admit makes the connection its identity's, once the last one of it is gone,
-// and asks OnConnect.
-func (g *greeting) admit(c *Conn) error {
-	older, claimed := g.server.registry.claim(c)
-	if !claimed {
-		if _, live := g.server.registry.conn(older.trid); live { // else nobody reads its pong yet
-			older.link.Probe(probeWait)
-		}
-		return bus.Errorf(bus.CodeAlreadyExists, "%s is connected already", c.identity)
-	}
-	if older != nil {
-		older.Drop(bus.CodeSuperseded, "the same identity connected again")
-		select {
-		case <-older.gone:
-		case <-time.After(supersedeWait):
-		case <-g.server.patience.Done():
-		}
-	}
-	return g.onConnect(c)
-}
-
-// onConnect runs the service's callback within its time. One that does not
-// return is left behind: it must not hold the connection.
-func (g *greeting) onConnect(c *Conn) error {
-	if cause := c.link.Cause(); cause != nil {
-		return cause // superseded while it waited
-	}
-	if g.service.OnConnect == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(g.server.patience, g.server.cfg.HelloTimeout)
-	defer cancel()
-	if ctx.Err() != nil {
-		return g.turnAway(c, g.late())
-	}
-	stop := context.AfterFunc(c.link.Context(), cancel)
-	defer stop()
-	returned := make(chan error)
-	left := make(chan struct{})
-	go func() { // ends with OnConnect, whose context is over when it is left behind
-		err := g.protect("OnConnect", func() error { return g.service.OnConnect(ctx, c) })
-		select {
-		case returned <- err:
-		case <-left:
-			if err == nil {
-				g.onDrop(c, c.link.Cause()) // too late; but whom it accepted it sees dropped
-			}
-			g.over(c)
-			g.server.gate.leave(g.service, g.peer.Name)
-		}
-	}()
-	select {
-	case err := <-returned:
-		e := bus.AsError(err)
-		if e == nil { // also a nil *bus.Error
-			return nil
-		}
-		refusal := *e
-		refusal.Remote = false // whoever told OnConnect, this service tells the client
-		return g.turnAway(c, &refusal)
-	case <-ctx.Done():
-		g.behind = true
-		err := g.turnAway(c, g.late())
-		close(left)
+	if err != nil { // OnConnect has accepted it all the same
+		c.link.Drop(err)
+		g.onDrop(c, err.Dropped())
 		return err
 	}
-}
-
-// late says why a connection was not accepted in time.
-func (g *greeting) late() *bus.Error {
-	if g.server.patience.Err() != nil {
-		return bus.Errorf(bus.CodeGoingAway, "the server is shutting down")
+	context.AfterFunc(c.link.Context(), func() { s.registry.left(c) })
+	if got.move {
+		g.leave(got.carrier)
 	}
-	return bus.Errorf(bus.CodeDeadlineExceeded, "the service did not accept the connection in time")
-}
-
-// turnAway ends the link of a connection that is not welcomed, so that OnConnect
-// cannot leave anything behind on it, and returns why it ended: it may have been
-// superseded first.
-func (g *greeting) turnAway(c *Conn, why *bus.Error) error {
-	c.link.Drop(why)
-	g.service.groups.leave(c)
-	return c.link.Cause()
-}
-
-// protect runs a callback of the service and makes an error of its panic.
-func (g *greeting) protect(name string, call func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			g.server.log.Error(name+" panicked", keys.Service(g.service.Name()), keys.Stack(debug.Stack()),
-				zap.String("reason", fmt.Sprint(v)))
-			err = bus.Errorf(bus.CodeInternal, "the service failed")
-		}
-	}()
-	return call()
-}
-
-// live welcomes the client and serves it to its end.
-func (g *greeting) live(c *Conn, hello *wire.HelloFrame, log *zap.Logger) {
-	s := g.server
-	s.registry.add(c)
-	if s.gate.isClosed() { // Shutdown may not have seen it
-		c.Drop(bus.CodeGoingAway, "the server is shutting down")
-	}
+	s.greetLate(c)
 	s.cfg.Relay.Announce(g.service.Name(), c.trid, c.identity)
-	log.Info("connection opened", keys.Peer(c.peer), keys.Remote(c.remote),
+	log.Info("connection opened", keys.Peer(c.peer), keys.Remote(c.remote), zap.Bool("resumed", got.resumed),
 		zap.String("client", c.program.Name), zap.String("client_version", c.program.Version))
-	g.service.stats.opened()
+	g.service.stats.opened(got.resumed, got.reason)
+	s.gate.pace.welcomed()
 
-	why := c.link.Run(wire.AppendWelcome(nil, g.welcome(c, hello)), nil)
+	why := c.link.Run(nil)
 
 	s.registry.remove(c)
-	g.service.groups.leave(c)
 	s.cfg.Relay.Withdraw(g.service.Name(), c.trid, c.identity)
 	g.onDrop(c, why)
 	s.logEnd(c, log, why)
+	return nil
 }
 
-func (g *greeting) onDrop(c *Conn, why error) {
-	if g.service.OnDrop == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), dropTimeout)
-	defer cancel()
-	_ = g.protect("OnDrop", func() error { // it has logged what went wrong, and nobody else is to be told
-		g.service.OnDrop(ctx, c, why)
-		return nil
-	})
+// leave ends the connection that a client has moved away from, if the client
+// does not.
+func (g *greeting) leave(older *Conn) {
+	moved := bus.Errorf(bus.CodeGoingAway, "the client moved to another connection")
+	timer := time.AfterFunc(moveWait, func() { older.link.Drop(moved) })
+	context.AfterFunc(older.link.Context(), func() { timer.Stop() })
 }
 
-func (g *greeting) welcome(c *Conn, hello *wire.HelloFrame) *wire.WelcomeFrame {
+func (g *greeting) welcome(c *Conn, hello *wire.HelloFrame, got claim) *wire.WelcomeFrame {
 	cfg := g.server.cfg
 	w := &wire.WelcomeFrame{
 		TRID:        string(c.trid),
@@ -302,8 +233,13 @@ func (g *greeting) welcome(c *Conn, hello *wire.HelloFrame) *wire.WelcomeFrame {
 	if hello.Fingerprint != w.Fingerprint {
 		w.Contract = string(g.service.Schema.JSON())
 	}
-	if hello.Session != "" {
-		w.ResumeReason = "unknown"
+	w.Resumed, w.ResumeReason = got.resumed, got.reason
+	if got.token != nil {
+		w.Session, w.Token, w.WindowMS = c.session.id, got.token, c.session.window.Milliseconds()
+		w.Features = append(w.Features, wire.FeatureResume)
+	}
+	if c.moves {
+		w.Features = append(w.Features, wire.FeatureMove)
 	}
 	return w
 }

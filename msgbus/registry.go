@@ -2,19 +2,30 @@ package msgbus
 
 import (
 	"sync"
+	"time"
 
 	"busd/bus"
+	"busd/internal/link"
 )
 
-// registry knows who is connected to this node. The rule for an identity that
-// connects again lives here and nowhere else.
+// registry knows who is connected to this node, and whose session waits for him
+// here. The rules for an identity that connects again live here and in claim.go,
+// and nowhere else. With its mu held streams and links may be asked and told;
+// what they call with their own held must not come back here.
 type registry struct {
+	// Fixed at creation.
+	node   nodeID
+	hoard  *hoard
+	onGone func(s *agentSession) // runs the service's callback
+	alive  sync.WaitGroup        // one for each session that has begun, until all of it is over
+
 	mu sync.Mutex
 	// Guarded by mu.
-	byTRID  map[bus.TRID]*Conn // welcomed, or about to be
-	newest  map[holder]*Conn   // from the hello on
-	service map[*Service]map[*Conn]struct{}
-	lists   map[*Service][]*Conn // of service, made when asked for; must not be changed
+	store              sessionStore
+	guesses, takeovers strikes
+	byTRID             map[bus.TRID]*Conn // welcomed, or about to be
+	newest             map[holder]*Conn   // from the hello on
+	members            map[*Service]*members
 }
 
 // holder is what one connection at a time may hold.
@@ -23,57 +34,67 @@ type holder struct {
 	identity bus.Identity
 }
 
-func newRegistry() *registry {
+// members are a service's connections and sessions.
+type members struct {
+	conns    map[*Conn]struct{}
+	sessions map[*agentSession]struct{} // that were welcomed
+	past     link.Counts                // of those that have ended
+	// Made when asked for; must not be changed.
+	connList    []*Conn
+	sessionList []*agentSession
+}
+
+func newRegistry(cfg Config, onGone func(*agentSession)) *registry {
 	return &registry{
-		byTRID:  map[bus.TRID]*Conn{},
-		newest:  map[holder]*Conn{},
-		service: map[*Service]map[*Conn]struct{}{},
-		lists:   map[*Service][]*Conn{},
+		node:    newNodeID(cfg.Node),
+		guesses: newStrikes(maxGuesses, "too many wrong tokens"), takeovers: newStrikes(maxTakeovers, "too many clients take this identity from each other"),
+		hoard: newHoard(cfg), onGone: onGone, store: newMemoryStore(),
+		byTRID: map[bus.TRID]*Conn{}, newest: map[holder]*Conn{}, members: map[*Service]*members{},
 	}
 }
 
-// claim makes c the newest connection of its identity, unless the service lets
-// the older win. It returns the older one, if there is any.
-func (r *registry) claim(c *Conn) (older *Conn, claimed bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	key := holder{c.service, c.identity}
-	older = r.newest[key]
-	if older != nil && c.service.Duplicate == OlderWins && older.link.Cause() == nil {
-		return older, false
+// ofLocked returns what is known of a service.
+func (r *registry) ofLocked(s *Service) *members {
+	m := r.members[s]
+	if m == nil {
+		m = &members{conns: map[*Conn]struct{}{}, sessions: map[*agentSession]struct{}{}}
+		r.members[s] = m
 	}
-	r.newest[key] = c
-	return older, true
+	return m
 }
 
-// add makes c known to senders.
-func (r *registry) add(c *Conn) {
+// carry lets c carry its session, instead of the connection that did, and makes
+// it known to senders. It fails, and nothing changes, if the session or the
+// connection has ended, or if a newer connection of the identity has come.
+func (r *registry) carry(c *Conn, start link.Start) *bus.Error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	s := c.session
+	if r.newest[s.holder()] != c {
+		return cameBack()
+	}
+	start.Offered = s.stream.Seen()
+	if err := c.link.Open(start); err != nil {
+		return err
+	}
+	s.conn, s.deadline = c, time.Time{}
+	s.stopTimerLocked()
+	r.hoard.wakes(s)
 	r.byTRID[c.trid] = c
-	if r.service[c.service] == nil {
-		r.service[c.service] = map[*Conn]struct{}{}
-	}
-	r.service[c.service][c] = struct{}{}
-	delete(r.lists, c.service)
+	m := r.ofLocked(c.service)
+	m.conns[c], m.connList = struct{}{}, nil
+	m.sessions[s], m.sessionList = struct{}{}, nil
+	return nil
 }
 
-// release lets go of c's identity, unless a newer connection holds it.
-func (r *registry) release(c *Conn) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if key := (holder{c.service, c.identity}); r.newest[key] == c {
-		delete(r.newest, key)
-	}
-}
-
-// remove makes c unknown to senders.
+// remove makes c unknown to senders. Its session stays known.
 func (r *registry) remove(c *Conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.byTRID, c.trid)
-	delete(r.service[c.service], c)
-	delete(r.lists, c.service)
+	m := r.ofLocked(c.service)
+	delete(m.conns, c)
+	m.connList = nil
 }
 
 func (r *registry) conn(t bus.TRID) (*Conn, bool) {
@@ -83,27 +104,56 @@ func (r *registry) conn(t bus.TRID) (*Conn, bool) {
 	return c, ok
 }
 
-func (r *registry) identity(s *Service, i bus.Identity) (*Conn, bool) {
+// identity returns the session of an identity that was welcomed, connected or
+// not.
+func (r *registry) identity(s *Service, i bus.Identity) (*agentSession, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := r.newest[holder{s, i}]
-	if c == nil || r.byTRID[c.trid] != c {
-		return nil, false
+	found := r.store.of(holder{s, i})
+	return found, found != nil && found.accepted && found.stream.Cause() == nil
+}
+
+// connOf returns the connection that carries a session, or nil.
+func (r *registry) connOf(s *agentSession) *Conn {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.conn == nil || r.byTRID[s.conn.trid] != s.conn {
+		return nil
 	}
-	return c, true
+	return s.conn
 }
 
 // conns returns a service's connections; the caller must not change the list.
 func (r *registry) conns(s *Service) []*Conn {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	list, ok := r.lists[s]
-	if !ok {
-		list = make([]*Conn, 0, len(r.service[s]))
-		for c := range r.service[s] {
-			list = append(list, c)
-		}
-		r.lists[s] = list
+	m := r.ofLocked(s)
+	if m.connList == nil {
+		m.connList = keysOf(m.conns)
+	}
+	return m.connList
+}
+
+// sessions returns a service's sessions, those without a connection too; the
+// caller must not change the list.
+func (r *registry) sessions(s *Service) []*agentSession {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sessionsLocked(s)
+}
+
+func (r *registry) sessionsLocked(s *Service) []*agentSession {
+	m := r.ofLocked(s)
+	if m.sessionList == nil {
+		m.sessionList = keysOf(m.sessions)
+	}
+	return m.sessionList
+}
+
+func keysOf[K comparable](set map[K]struct{}) []K {
+	list := make([]K, 0, len(set))
+	for k := range set {
+		list = append(list, k)
 	}
 	return list
 }
@@ -117,4 +167,37 @@ func (r *registry) all() []*Conn {
 		all = append(all, c)
 	}
 	return all
+}
+
+// allSessions returns every session of this node that was welcomed.
+func (r *registry) allSessions() (all []*agentSession) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range r.members {
+		all = append(all, keysOf(m.sessions)...)
+	}
+	return all
+}
+
+// away returns the sessions of clients that are away, and of which none is about
+// to come back.
+func (r *registry) away() (away []*agentSession) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range r.members {
+		for s := range m.sessions {
+			if s.timer != nil {
+				away = append(away, s)
+			}
+		}
+	}
+	return away
+}
+
+// tally returns a service's sessions, as sessions does, with what those before
+// them have counted.
+func (r *registry) tally(s *Service) ([]*agentSession, link.Counts) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sessionsLocked(s), r.ofLocked(s).past
 }

@@ -50,8 +50,8 @@ func (d *Delivery) isAddressed() bool {
 
 // Deliver gives a frame from another node to the connections here that it is
 // for. The frame is checked like everything that comes from outside. It waits
-// for nobody: a connection that has no room is dropped with
-// [bus.CodeSlowConsumer]. Where no connection is meant, the error has
+// for nobody: the session of a client that has no room ends with
+// [bus.CodeSlowConsumer]. Where nobody is meant, the error has
 // [bus.CodeNotFound], but for a broadcast. A delivery that does not say for
 // whom it is, or says it twice, has [bus.CodeInvalidArgument].
 func (s *Server) Deliver(d Delivery) error {
@@ -62,48 +62,48 @@ func (s *Server) Deliver(d Delivery) error {
 	if !d.isAddressed() {
 		return bus.Errorf(bus.CodeInvalidArgument, "a delivery wants exactly one of TRID, Identity and All, and a Group only with All")
 	}
-	name, err := svc.checkFrame(d.Frame)
+	m, err := svc.checkFrame(d.Frame)
 	if err != nil {
 		return err
 	}
-	var to []*Conn
+	var to []*agentSession
 	switch {
 	case d.All && d.Group == "":
-		to = svc.Conns()
+		to = s.registry.sessions(svc)
 	case d.All:
-		to = svc.Group(d.Group).Conns()
+		to = svc.Group(d.Group).sessions()
 	case d.TRID != "":
 		if c, ok := svc.Conn(d.TRID); ok {
-			to = []*Conn{c}
+			to = []*agentSession{c.session}
 		}
 	default:
-		if c, ok := s.registry.identity(svc, d.Identity); ok {
-			to = []*Conn{c}
+		if found, ok := s.registry.identity(svc, d.Identity); ok {
+			to = []*agentSession{found}
 		}
 	}
 	if len(to) == 0 && !d.All {
 		return bus.Errorf(bus.CodeNotFound, "no such connection on this node")
 	}
-	svc.broadcast(to, name, d.Frame)
+	svc.broadcast(to, m.Name(), d.Frame, wire.DeliveryOf(m, d.Frame))
 	return nil
 }
 
 // checkFrame checks a frame that comes without its number.
-func (s *Service) checkFrame(frame []byte) (message string, err error) {
+func (s *Service) checkFrame(frame []byte) (*wire.Message, error) {
 	if len(frame) < 2 {
-		return "", bus.Errorf(bus.CodeInvalidArgument, "a relayed frame of %d bytes", len(frame))
+		return nil, bus.Errorf(bus.CodeInvalidArgument, "a relayed frame of %d bytes", len(frame))
 	}
 	numbered := wire.AppendNumber(nil, frame, 1)
 	f, err := wire.Decoder{Contract: s.contract, From: schema.FromService, Limit: DefaultMaxMessage}.Next(numbered)
 	switch {
 	case err != nil:
-		return "", bus.Wrap(bus.CodeInvalidArgument, err, "a relayed frame that is none")
+		return nil, bus.Wrap(bus.CodeInvalidArgument, err, "a relayed frame that is none")
 	case f.Kind != wire.Data || f.Size != len(numbered):
-		return "", bus.Errorf(bus.CodeInvalidArgument, "a relayed frame must be one data frame, got %s", f.Kind)
+		return nil, bus.Errorf(bus.CodeInvalidArgument, "a relayed frame must be one data frame, got %s", f.Kind)
 	case f.Fault != nil:
-		return "", f.Fault
+		return nil, f.Fault
 	}
-	return f.Message.Name(), nil
+	return f.Message, nil
 }
 
 // alone is the relay of a node that knows no other.

@@ -325,34 +325,48 @@ func TestReply(t *testing.T) {
 	}
 }
 
-// A request whose peer goes away ends at once, at either side, and says that
-// its fate is not known.
-func TestRequestsEndWithTheConnection(t *testing.T) {
+// Without sessions a request whose peer goes away ends at once, at either side,
+// and says that its fate is not known. With one it waits on, and ends with that.
+func TestRequestsEndWithTheSession(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		svc := newRoom(func(ctx context.Context, _ *msgbus.Conn, _ Job) error { <-ctx.Done(); return ctx.Err() })
-		srv := bustest.NewServer(t, msgbus.Config{}, svc)
-		c := srv.Client(msgclient.Config{})
-		msgclient.On(c, func(ctx context.Context, _ *msgclient.Client, _ Ask) error { <-ctx.Done(); return ctx.Err() })
-		if err := c.Connect(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		conn := onlyConn(t, svc)
-		ends := make(chan error, 4)
-		go func() { ends <- c.SendHandled(t.Context(), Job{}) }()
-		go func() { ends <- conn.SendHandled(t.Context(), Ask{}) }()
-		synctest.Wait()
-		begin := time.Now()
-		srv.Cut()
-		for range 2 {
-			err := next(t, ends, "the end of a request")
-			wantCode(t, "a request", err, bus.CodeSessionLost)
-			if !errors.Is(err, bus.ErrDropped) {
-				t.Errorf("got %v, want one that is dropped", err)
-			}
-		}
-		if took := time.Since(begin); took > time.Second {
-			t.Errorf("the requests ended after %s, want at once", took)
-		}
-	})
+	for _, window := range []time.Duration{-1, 30 * time.Second} {
+		t.Run(window.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				svc := newRoom(func(ctx context.Context, _ *msgbus.Conn, _ Job) error { <-ctx.Done(); return ctx.Err() })
+				svc.Window = window
+				srv := bustest.NewServer(t, msgbus.Config{}, svc)
+				c := srv.Client(msgclient.Config{})
+				msgclient.On(c, func(ctx context.Context, _ *msgclient.Client, _ Ask) error { <-ctx.Done(); return ctx.Err() })
+				if err := c.Connect(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				conn := onlyConn(t, svc)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				atClient, atService := make(chan error, 1), make(chan error, 1)
+				go func() { atClient <- c.SendHandled(ctx, Job{}) }()
+				go func() { atService <- conn.SendHandled(ctx, Ask{}) }()
+				synctest.Wait()
+				begin := time.Now()
+				srv.Cut()
+				if window > 0 {
+					time.Sleep(window - time.Second)
+					none(t, atClient, "the end of the client's request")
+					none(t, atService, "the end of the service's request")
+					time.Sleep(time.Second)
+					_ = c.Close(t.Context()) // it does not run, and has no connection: only this ends its session
+				}
+				for who, end := range map[string]chan error{"the client": atClient, "the service": atService} {
+					err := next(t, end, "the end of a request of "+who)
+					wantCode(t, "a request of "+who, err, bus.CodeSessionLost)
+					if !errors.Is(err, bus.ErrDropped) {
+						t.Errorf("%s: got %v, want one that is dropped", who, err)
+					}
+				}
+				if took := time.Since(begin); took != max(0, window) {
+					t.Errorf("the requests ended after %s, want %s", took, max(0, window))
+				}
+			})
+		})
+	}
 }

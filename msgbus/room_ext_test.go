@@ -158,6 +158,49 @@ func (s *story) soFar() []string {
 	return append([]string(nil), s.events...)
 }
 
+// A ledger is what was handled at one end, in order.
+type ledger struct {
+	mu sync.Mutex
+	// Guarded by mu.
+	ids  []int64
+	more chan struct{} // closed when ids grows, then replaced
+}
+
+func newLedger() *ledger { return &ledger{more: make(chan struct{})} }
+
+func (l *ledger) note(id int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ids = append(l.ids, id)
+	close(l.more)
+	l.more = make(chan struct{})
+}
+
+func (l *ledger) soFar() ([]int64, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ids, l.more
+}
+
+// wantAll waits for n messages, and checks that they are 0 to n-1, each once and
+// in order.
+func (l *ledger) wantAll(t *testing.T, where string, n int) {
+	t.Helper()
+	ids, more := l.soFar()
+	for timer := time.NewTimer(patience); len(ids) < n; ids, more = l.soFar() {
+		select {
+		case <-more:
+		case <-timer.C:
+			t.Fatalf("%s: got %d messages, want %d", where, len(ids), n)
+		}
+	}
+	for i, id := range ids {
+		if id != int64(i) {
+			t.Fatalf("%s: message %d was handled as number %d of %d", where, id, i, len(ids))
+		}
+	}
+}
+
 // A tap is a client's line that its test can stop from reading, as a peer does
 // that hangs.
 type tap struct {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -30,6 +31,8 @@ const (
 	DefaultKeepAlive = 30 * time.Second
 	// DefaultIdle is after how much silence a client is dropped.
 	DefaultIdle = 75 * time.Second
+	// DefaultWindow is how long a session outlives its connection.
+	DefaultWindow = 2 * time.Minute
 	// DefaultHelloTimeout is how long a client may take to say hello, and
 	// OnConnect to answer it.
 	DefaultHelloTimeout = 10 * time.Second
@@ -49,10 +52,16 @@ const (
 	// supersedeWait is how long OnConnect of the next connection waits for
 	// OnDrop of the last: a hung handler must not lock its agent out.
 	supersedeWait = 5 * time.Second
+	// goodbyeWait is how long a connection that was superseded may take to hear
+	// of it: on a dead line OnDrop must not wait for as long as supersedeWait.
+	goodbyeWait = 2 * time.Second
 	// probeWait is how long an older connection has to answer when a newer one
 	// of its identity was refused.
 	probeWait = 5 * time.Second
-	// dropTimeout is how long OnDrop's context lives.
+	// moveWait is how long a connection that its client has moved away from may
+	// linger.
+	moveWait = 10 * time.Second
+	// dropTimeout is how long the contexts of OnDrop and OnGone live.
 	dropTimeout = 30 * time.Second
 )
 
@@ -78,6 +87,11 @@ type Config struct {
 	// with Retry-After.
 	MaxConns        int
 	MaxConnsPerPeer int
+	// MaxSessionMemory bounds, in bytes, what the sessions of clients that are
+	// away keep for them, a quarter of it those of one peer; 0 is 64 MiB. Beyond
+	// it the oldest of them end; so they do when there are more of them than
+	// MaxConns and MaxConnsPerPeer.
+	MaxSessionMemory int
 	// KeepAlive is how often clients are to ping, Idle after how much silence
 	// they are dropped; 0 is 30 s and 75 s. Idle must be more than twice
 	// KeepAlive.
@@ -98,6 +112,7 @@ func (c *Config) complete() error {
 	}
 	c.MaxConns = orDefault(c.MaxConns, DefaultMaxConns)
 	c.MaxConnsPerPeer = orDefault(c.MaxConnsPerPeer, DefaultMaxConnsPerPeer)
+	c.MaxSessionMemory = orDefault(c.MaxSessionMemory, DefaultMaxSessionMemory)
 	for _, d := range []struct {
 		value *time.Duration
 		zero  time.Duration
@@ -107,8 +122,8 @@ func (c *Config) complete() error {
 		}
 	}
 	switch {
-	case c.MaxConns < 0 || c.MaxConnsPerPeer < 0:
-		return bus.Errorf(bus.CodeInvalidArgument, "MaxConns and MaxConnsPerPeer must be positive")
+	case c.MaxConns < 0 || c.MaxConnsPerPeer < 0 || c.MaxSessionMemory < 0:
+		return bus.Errorf(bus.CodeInvalidArgument, "MaxConns, MaxConnsPerPeer and MaxSessionMemory must be positive")
 	case c.KeepAlive < 0 || c.HelloTimeout < 0:
 		return bus.Errorf(bus.CodeInvalidArgument, "KeepAlive and HelloTimeout must be positive")
 	case c.Idle <= 2*c.KeepAlive:
@@ -132,6 +147,7 @@ type Server struct {
 
 	registry *registry
 	gate     admission
+	leaving  atomic.Pointer[farewell] // nil: the server does not stop
 
 	patience context.Context // ends when a Shutdown waits for nobody any more
 	halt     context.CancelFunc
@@ -151,8 +167,9 @@ func NewServer(cfg Config, services ...*Service) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Logger.Named("msgbus"), naming: naming,
-		services: map[string]*Service{}, list: services, registry: newRegistry(),
+		services: map[string]*Service{}, list: services,
 	}
+	s.registry = newRegistry(cfg, s.onGone)
 	s.gate.init(cfg)
 	s.patience, s.halt = context.WithCancel(context.Background())
 	for _, svc := range services {
@@ -197,35 +214,6 @@ func (s *Server) initServices() error {
 
 // Services returns the server's services in the order in which they were given.
 func (s *Server) Services() []*Service { return append([]*Service(nil), s.list...) }
-
-// Shutdown stops gracefully: new connections get 503, running ones handle what
-// has arrived and are dropped with [bus.CodeGoingAway], those that have not said
-// hello are cut; it returns once every OnDrop has. When ctx ends first, what is
-// left is dropped at once, the contexts of handlers and of OnConnect end, and
-// the error says how many connections that were; it does not wait for handlers
-// that ignore their context.
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.gate.close()
-	conns := s.registry.all()
-	// Clients come back spread over a time that grows with their number.
-	spread := max(time.Second, time.Duration(len(conns))*time.Millisecond)
-	bye := bus.Errorf(bus.CodeGoingAway, "the server is shutting down").
-		WithRetry(bus.Retry{When: bus.RetryAfter, Spread: spread})
-	for _, c := range conns {
-		c.link.Finish(bye)
-	}
-	select {
-	case <-s.gate.empty:
-		return nil
-	case <-ctx.Done():
-	}
-	left := s.gate.inside()
-	s.halt() // ends what is being accepted; what is accepted all the same finds the gate closed
-	for _, c := range s.registry.all() {
-		c.link.Drop(bye)
-	}
-	return bus.Wrap(bus.CodeDeadlineExceeded, context.Cause(ctx), fmt.Sprintf("%d connections had not finished", left))
-}
 
 var _ http.Handler = (*Server)(nil)
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"busd/bus"
+	"busd/internal/link"
 	"busd/internal/wire"
 	"busd/schema"
 )
@@ -61,9 +63,17 @@ type Service struct {
 	// good.
 	OnConnect func(ctx context.Context, c *Conn) error
 	// OnDrop runs exactly once for each connection that OnConnect accepted,
-	// after its last handler has returned. why matches [bus.ErrDropped]. ctx
-	// ends after 30 s. nil does nothing.
+	// after its last handler has returned, or what it was to handle has passed to
+	// the session's next connection. why matches [bus.ErrDropped]. ctx ends after
+	// 30 s. nil does nothing.
 	OnDrop func(ctx context.Context, c *Conn, why error)
+	// OnGone runs exactly once for each session of which OnConnect accepted a
+	// connection, when it has ended: the client did not come back in time, said
+	// goodbye, came without it, or could not keep up; or the server stops. It
+	// runs after the last OnDrop of the session, and before OnConnect of the
+	// identity's next one. why matches [bus.ErrDropped]. ctx ends after 30 s. nil
+	// does nothing.
+	OnGone func(ctx context.Context, identity bus.Identity, why error)
 
 	Identity  IdentityPolicy
 	Duplicate DuplicatePolicy
@@ -79,6 +89,9 @@ type Service struct {
 	// Credit is what each client is granted, in bytes; 0 is 1 MiB. It bounds
 	// what may wait for a connection's handlers.
 	Credit int
+	// Window is how long a session outlives its connection; 0 is 2 min. A
+	// negative one is none: what a cut interrupts is lost, and told so.
+	Window time.Duration
 
 	contract *wire.Contract
 	handlers map[string]*Handler
@@ -207,6 +220,9 @@ func (s *Service) complete() error {
 	}
 	s.contract = s.compiled()
 	s.MaxConns = orDefault(s.MaxConns, DefaultMaxConns)
+	if s.Window == 0 {
+		s.Window = DefaultWindow
+	}
 	s.Credit = orDefault(s.Credit, DefaultCredit)
 	s.MaxMessage = orDefault(s.MaxMessage, min(DefaultMaxMessage, s.Credit/4))
 	if s.MaxConns < 0 || s.Credit < minCredit || s.MaxMessage < 0 || s.MaxMessage > min(s.Credit/4, maxMessage) {
@@ -250,6 +266,15 @@ func (s *Service) Conns() []*Conn {
 	return nil
 }
 
+// sessions returns the service's sessions on this node, and what those before
+// them have counted; the list is shared.
+func (s *Service) sessions() ([]*agentSession, link.Counts) {
+	if server := s.server.Load(); server != nil {
+		return server.registry.tally(s)
+	}
+	return nil, link.Counts{}
+}
+
 // home returns the server that the service belongs to.
 func (s *Service) home() (*Server, error) {
 	if server := s.server.Load(); server != nil {
@@ -269,33 +294,42 @@ func (s *Service) Send(ctx context.Context, to bus.TRID, m schema.Message) error
 	if c, ok := s.Conn(to); ok {
 		return c.Send(ctx, m)
 	}
-	frame, err := s.frame(m, wire.DataOptions{})
+	frame, _, err := s.frame(m, wire.DataOptions{})
 	if err != nil {
 		return err
 	}
 	return server.cfg.Relay.Send(ctx, s.Name(), to, frame)
 }
 
-// SendTo sends to an identity, wherever it is connected; otherwise like
-// [Service.Send].
+// SendTo sends to an identity, wherever it is connected; while its session waits
+// for it to come back, the message waits with it. Otherwise like [Service.Send].
 func (s *Service) SendTo(ctx context.Context, to bus.Identity, m schema.Message) error {
 	server, err := s.home()
 	if err != nil {
 		return err
 	}
-	if c, ok := server.registry.identity(s, to); ok {
-		return c.Send(ctx, m)
-	}
-	frame, err := s.frame(m, wire.DataOptions{})
+	frame, delivery, err := s.frame(m, wire.DataOptions{})
 	if err != nil {
+		return err
+	}
+	if found, ok := server.registry.identity(s, to); ok {
+		if err := wire.CheckSize(frame, found.limit); err != nil {
+			return err
+		}
+		err = found.stream.Send(ctx, frame, delivery)
+		if err == nil {
+			s.stats.sent(m.MessageName(), len(frame))
+		}
 		return err
 	}
 	return server.cfg.Relay.SendTo(ctx, s.Name(), to, frame)
 }
 
-// Broadcast sends to all connections of the service, on all nodes. The message
-// is checked and encoded once. It waits for nobody: a connection that has no
-// room, or takes no message that large, is dropped with [bus.CodeSlowConsumer].
+// Broadcast sends to all clients of the service, on all nodes, those too whose
+// session waits for them to come back. The message is checked and encoded once.
+// It waits for nobody: where there is no room, or a client takes no message that
+// large, its session ends with [bus.CodeSlowConsumer], unless the message's class
+// says that it may be dropped.
 // The error says that the message is not one the service may send, that other
 // nodes were not reached, or, with [bus.CodeNotFound], that the service belongs
 // to no server yet.
@@ -304,33 +338,36 @@ func (s *Service) Broadcast(ctx context.Context, m schema.Message) error {
 	if err != nil {
 		return err
 	}
-	frame, err := s.frame(m, wire.DataOptions{})
+	frame, delivery, err := s.frame(m, wire.DataOptions{})
 	if err != nil {
 		return err
 	}
-	s.broadcast(s.Conns(), m.MessageName(), frame)
+	s.broadcast(server.registry.sessions(s), m.MessageName(), frame, delivery)
 	return server.cfg.Relay.Broadcast(ctx, s.Name(), "", frame)
 }
 
-func (s *Service) broadcast(conns []*Conn, message string, frame []byte) {
-	for _, c := range conns {
-		if wire.CheckSize(frame, c.limit) != nil {
+func (s *Service) broadcast(to []*agentSession, message string, frame []byte, d wire.Delivery) {
+	for _, each := range to {
+		if wire.CheckSize(frame, each.limit) != nil {
 			// It takes less than others: a hole must not be hidden from it.
-			c.Drop(bus.CodeSlowConsumer, "a message larger than this client takes")
-		} else if c.link.SendNow(frame) == nil {
+			each.stream.End(bus.Errorf(bus.CodeSlowConsumer, "a message larger than this client takes"))
+		} else if each.stream.SendNow(frame, d) == nil {
 			s.stats.sent(message, len(frame))
 		}
 	}
 }
 
 // frame encodes a data frame of a message that the service may send.
-func (s *Service) frame(m schema.Message, o wire.DataOptions) ([]byte, error) {
+func (s *Service) frame(m schema.Message, o wire.DataOptions) ([]byte, wire.Delivery, error) {
 	msg, err := s.outgoing(m.MessageName())
 	if err != nil {
-		return nil, err
+		return nil, wire.Delivery{}, err
 	}
 	frame, err := wire.AppendData(nil, msg, m, o)
-	return frame, wire.AsInvalid(err)
+	if err != nil {
+		return nil, wire.Delivery{}, wire.AsInvalid(err)
+	}
+	return frame, wire.DeliveryOf(msg, frame), nil
 }
 
 // outgoing finds a message that the service may send.

@@ -12,76 +12,88 @@ import (
 	"busd/msgclient"
 )
 
-// A graceful stop lets handlers finish what has arrived, takes nothing new, and
-// refuses who comes.
+// A graceful stop lets handlers finish what was begun, and refuses who comes; a
+// client that has nowhere to go begins nothing more once it was asked to leave.
 func TestShutdown(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		handled := make(chan int64, 9)
-		svc := newRoom(func(ctx context.Context, c *msgbus.Conn, m Job) error {
-			select {
-			case <-time.After(4 * time.Second):
-			case <-ctx.Done():
-				t.Errorf("job %d: the handler's context ended: %v", m.ID, context.Cause(ctx))
-			}
-			handled <- m.ID
-			return c.Reply(ctx, Note{ID: m.ID})
+	for _, window := range []time.Duration{-1, msgbus.DefaultWindow} {
+		t.Run(window.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { playShutdown(t, window) })
 		})
-		drops := 0
-		svc.OnDrop = func(context.Context, *msgbus.Conn, error) { drops++ }
-		srv := bustest.NewServer(t, msgbus.Config{}, svc)
-		dropped := make(chan error, 2)
-		onDrop := func(_ context.Context, _ *msgclient.Client, why error) { dropped <- why }
-		busy, idle := srv.Client(msgclient.Config{OnDrop: onDrop}), srv.Client(msgclient.Config{OnDrop: onDrop})
-		for _, c := range []*msgclient.Client{busy, idle} {
-			if err := c.Connect(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+	}
+}
+
+func playShutdown(t *testing.T, window time.Duration) {
+	handled := make(chan int64, 9)
+	svc := newRoom(func(ctx context.Context, c *msgbus.Conn, m Job) error {
+		select {
+		case <-time.After(4 * time.Second):
+		case <-ctx.Done():
+			t.Errorf("job %d: the handler's context ended: %v", m.ID, context.Cause(ctx))
 		}
-		if err := busy.Send(t.Context(), Job{ID: 1}); err != nil {
+		handled <- m.ID
+		return c.Reply(ctx, Note{ID: m.ID})
+	})
+	svc.Window = window
+	drops := 0
+	svc.OnDrop = func(context.Context, *msgbus.Conn, error) { drops++ }
+	srv := bustest.NewServer(t, msgbus.Config{}, svc)
+	dropped := make(chan error, 2)
+	onDrop := func(_ context.Context, _ *msgclient.Client, why error) { dropped <- why }
+	busy, idle := srv.Client(msgclient.Config{OnDrop: onDrop}), srv.Client(msgclient.Config{OnDrop: onDrop})
+	for _, c := range []*msgclient.Client{busy, idle} {
+		if err := c.Connect(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		answered, late := make(chan error, 1), make(chan error, 1)
+	}
+	if err := busy.Send(t.Context(), Job{ID: 1}); err != nil {
+		t.Fatal(err)
+	}
+	request := func(id int64) <-chan error {
+		answered := make(chan error, 1)
 		go func() {
-			note, err := msgclient.Request[Note](t.Context(), busy, Job{ID: 2})
-			if note.ID != 2 {
-				t.Errorf("got %v", note)
+			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+			defer cancel()
+			note, err := msgclient.Request[Note](ctx, busy, Job{ID: id})
+			if err == nil && note.ID != id {
+				t.Errorf("job %d: got %v", id, note)
 			}
 			answered <- err
 		}()
-		synctest.Wait()
-		begin := time.Now()
-		stopped := make(chan error, 1)
-		go func() { stopped <- srv.Shutdown(t.Context()) }()
-		synctest.Wait()
-
-		e := wantCode(t, "OnDrop of the idle one", next(t, dropped, "OnDrop of the idle one"), bus.CodeGoingAway)
-		if !e.Remote || e.Retry.When != bus.RetryAfter || e.Retry.Spread < time.Second {
-			t.Errorf("got remote %t, retry %+v; want it told, after, with a spread", e.Remote, e.Retry)
-		}
-		e = wantCode(t, "Connect meanwhile", srv.Client(msgclient.Config{}).Connect(t.Context()), bus.CodeResourceExhausted)
-		if e.Retry.After == 0 {
-			t.Error("503 without Retry-After")
-		}
-		go func() { late <- busy.SendHandled(t.Context(), Job{ID: 3}) }() // too late to be taken
-		if err := next(t, answered, "the answer"); err != nil {
-			t.Errorf("the request that had arrived: %v", err)
-		}
-		wantCode(t, "the request that came later", next(t, late, "the end of it"), bus.CodeSessionLost)
-		wantCode(t, "OnDrop of the busy one", next(t, dropped, "OnDrop of the busy one"), bus.CodeGoingAway)
-		if err := next(t, stopped, "the end of Shutdown"); err != nil {
-			t.Errorf("Shutdown: %v", err)
-		}
-		if took := time.Since(begin); took < 8*time.Second || took > 12*time.Second {
-			t.Errorf("Shutdown took %s, want what two handlers of 4 s take", took)
-		}
-		if len(handled) != 2 || drops != 2 {
-			t.Errorf("got %d jobs handled, %d drops; want 2 and 2", len(handled), drops)
-		}
-		if err := srv.Shutdown(t.Context()); err != nil {
-			t.Errorf("a second Shutdown: %v", err)
-		}
-	})
+		return answered
+	}
+	answered := request(2)
+	synctest.Wait()
+	begin := time.Now()
+	stopped := make(chan error, 1)
+	go func() { stopped <- srv.Shutdown(t.Context()) }()
+	synctest.Wait()
+	if e := wantCode(t, "Connect meanwhile", srv.Client(msgclient.Config{}).Connect(t.Context()), bus.CodeResourceExhausted); e.Retry.After == 0 {
+		t.Error("503 without Retry-After")
+	}
+	if e := wantCode(t, "OnDrop of the idle one", next(t, dropped, "OnDrop of the idle one"), bus.CodeGoingAway); !e.Remote {
+		t.Errorf("got %v from the client's own side", e)
+	}
+	time.Sleep(2*time.Second - time.Since(begin)) // longer than those two are spread
+	late := request(3)
+	if err := next(t, answered, "the answer"); err != nil {
+		t.Errorf("the request that had arrived: %v", err)
+	}
+	wantCode(t, "OnDrop of the busy one", next(t, dropped, "OnDrop of the busy one"), bus.CodeGoingAway)
+	if err := next(t, stopped, "the end of Shutdown"); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if took := time.Since(begin); took < 8*time.Second || took > 12*time.Second {
+		t.Errorf("Shutdown took %s, want what two handlers of 4 s take", took)
+	}
+	if len(handled) != 2 || drops != 2 {
+		t.Errorf("got %d jobs handled, %d drops; want 2 and 2", len(handled), drops)
+	}
+	if err := srv.Shutdown(t.Context()); err != nil {
+		t.Errorf("a second Shutdown: %v", err)
+	}
+	// It would have gone on with the next connection, which did not come.
+	wantCode(t, "the request that came too late", next(t, late, "the end of it"), bus.CodeDeadlineExceeded)
 }
 
 // Handlers that hang: Shutdown ends with its context and says how many.

@@ -33,8 +33,20 @@ type ServiceStats struct {
 	Dropped  map[bus.Code]uint64
 	Refused  map[bus.Code]uint64
 	Messages []MessageStats
+	// Sessions is how many there are now, with a connection or without.
+	Sessions int
+	// Resumed counts the connections that went on with a session, NotResumed, by
+	// the reason that the client was told, those that asked for one and got
+	// another.
+	Resumed    uint64
+	NotResumed map[string]uint64
+	// Repeated are frames that were written again after a resume.
+	Repeated uint64
+	// Volatile counts messages of that class that found no room, Replaced those of
+	// class latest whose place a newer one took.
+	Volatile, Replaced uint64
 	// Queued is how much waits to be written to clients, or to be acknowledged
-	// by them, and QueuedMax the same for the connection where it is most; in
+	// by them, and QueuedMax the same for the session where it is most; in
 	// bytes.
 	Queued, QueuedMax int
 }
@@ -51,10 +63,12 @@ type messageStats struct {
 type serviceStats struct {
 	messages map[string]*messageStats // fixed once the server is made
 	connects atomic.Uint64
+	resumed  atomic.Uint64
 
 	mu sync.Mutex
 	// Guarded by mu.
 	drops, refusals map[bus.Code]uint64
+	notResumed      map[string]uint64
 }
 
 func (s *serviceStats) init(contract *schema.Schema) {
@@ -63,9 +77,20 @@ func (s *serviceStats) init(contract *schema.Schema) {
 		s.messages[d.Name] = new(messageStats)
 	}
 	s.drops, s.refusals = map[bus.Code]uint64{}, map[bus.Code]uint64{}
+	s.notResumed = map[string]uint64{}
 }
 
-func (s *serviceStats) opened() { s.connects.Add(1) }
+func (s *serviceStats) opened(resumed bool, reason string) {
+	s.connects.Add(1)
+	if resumed {
+		s.resumed.Add(1)
+	}
+	if reason != "" {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.notResumed[reason]++
+	}
+}
 
 func (s *serviceStats) handled(message string, size int, took time.Duration) {
 	m := s.messages[message]
@@ -104,6 +129,10 @@ func (s *serviceStats) refused(c bus.Code) {
 	s.refusals[c]++
 }
 
+// SessionsAtRest returns how many sessions wait for their clients to come back,
+// and how many bytes they keep meanwhile, which [Config.MaxSessionMemory] bounds.
+func (s *Server) SessionsAtRest() (sessions, bytes int) { return s.registry.hoard.total() }
+
 // Stats returns what the server has counted, for each service.
 func (s *Server) Stats() []ServiceStats {
 	all := make([]ServiceStats, 0, len(s.list))
@@ -118,12 +147,18 @@ func (s *Service) snapshot() ServiceStats {
 	st := ServiceStats{Service: s.Name(), Conns: len(conns), Connects: s.stats.connects.Load()}
 	s.stats.mu.Lock()
 	st.Dropped, st.Refused = maps.Clone(s.stats.drops), maps.Clone(s.stats.refusals)
+	st.NotResumed = maps.Clone(s.stats.notResumed)
 	s.stats.mu.Unlock()
-	for _, c := range conns {
-		n := c.link.Queued()
+	st.Resumed = s.stats.resumed.Load()
+	sessions, counts := s.sessions()
+	st.Sessions = len(sessions)
+	for _, each := range sessions {
+		n := each.stream.Queued()
 		st.Queued += n
 		st.QueuedMax = max(st.QueuedMax, n)
+		counts.Add(each.stream.Counts())
 	}
+	st.Repeated, st.Volatile, st.Replaced = counts.Repeated, counts.Dropped, counts.Replaced
 	for _, d := range s.Schema.Messages() {
 		live := s.stats.messages[d.Name]
 		m := MessageStats{

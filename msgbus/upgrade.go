@@ -78,7 +78,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, svc *Service) {
 		return
 	}
 	if err := s.gate.enter(svc, peer.Name); err != nil {
-		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter()/time.Second)))
+		w.Header().Set("Retry-After", strconv.Itoa(int(err.Retry.After/time.Second)))
 		s.refuse(w, r, http.StatusServiceUnavailable, err)
 		return
 	}

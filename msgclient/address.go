@@ -61,6 +61,9 @@ func (a *addresses) failed(x *address, why error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	i := slices.Index(a.order, x)
+	if i < 0 {
+		return // where a service asked the client to move to
+	}
 	a.order = append(slices.Delete(a.order, i, i+1), x)
 	if hint, ok := retryAfter(why); ok {
 		x.held = time.Now().Add(hinted(hint, a.least))

@@ -5,9 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net/url"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,29 +14,10 @@ import (
 	"busd/internal/keys"
 	"busd/internal/link"
 	"busd/internal/mtls"
-	"busd/internal/session"
 	"busd/internal/wire"
 	"busd/internal/ws"
 	"busd/schema"
 )
-
-// A connection is one that was welcomed.
-type connection struct {
-	// Fixed at creation.
-	address  *address
-	welcome  *wire.WelcomeFrame
-	contract *wire.Contract
-	link     *link.Link
-	since    time.Time
-	ready    chan struct{} // closed once OnConnect has returned
-	over     chan struct{} // closed once the last handler has returned
-	gone     chan struct{} // closed once OnDrop has returned
-	failed   atomic.Bool   // a message that failed here ended it
-
-	// Good once gone is closed.
-	why   error
-	lived time.Duration
-}
 
 // attempt tries one address, which goes to the end if it fails. It ends with
 // ctx, and when the client is closed.
@@ -58,27 +37,49 @@ func (c *Client) attempt(ctx context.Context, target *address) error {
 
 // dial opens a connection to one address, from TCP to OnConnect.
 func (c *Client) dial(ctx context.Context, target *address) error {
-	sock, err := c.open(ctx, target.url)
+	l, err := c.open(ctx, target)
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, sock.Abort)
-	conn, head, err := c.greet(sock)
-	if !stop() && err == nil {
-		err = givenUp(ctx)
-	}
+	conn, head, err := c.greeted(ctx, l, false)
 	if err != nil {
-		link.Refuse(sock, err)
 		return err
 	}
-	conn.address = target
 	if err := c.adopt(conn, head); err != nil {
-		conn.sayGoodbye()
-		link.Refuse(sock, err)
+		l.refuse(conn, err)
 		return err
 	}
 	c.begin(conn)
 	return nil
+}
+
+// A line is a WebSocket on which nothing has been said.
+type line struct {
+	target *address
+	creds  *mtls.Loaded // nil: Config.TLS
+	sock   *ws.Socket
+	since  time.Time
+}
+
+// refuse ends the line of a connection that was welcomed and is not wanted.
+func (l *line) refuse(conn *connection, why error) {
+	conn.sayGoodbye()
+	link.Refuse(l.sock, why)
+}
+
+// greeted makes a connection of a line, unless the service refuses or ctx ends.
+func (c *Client) greeted(ctx context.Context, l *line, move bool) (*connection, []byte, error) {
+	stop := context.AfterFunc(ctx, l.sock.Abort)
+	conn, head, err := c.greet(l, move)
+	if !stop() {
+		l.sock.Abort() // whatever is written now would spend the token that the client has
+		err = givenUp(ctx)
+	}
+	if err != nil {
+		link.Refuse(l.sock, err)
+		return nil, nil, err
+	}
+	return conn, head, nil
 }
 
 // givenUp says that an attempt ended with its context.
@@ -91,30 +92,34 @@ func givenUp(ctx context.Context) error {
 }
 
 // open makes the WebSocket.
-func (c *Client) open(ctx context.Context, target *url.URL) (*ws.Socket, error) {
-	conf, err := c.tls(target.Hostname())
+func (c *Client) open(ctx context.Context, target *address) (*line, error) {
+	conf, creds, err := c.tls(target.url.Hostname())
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	d := ws.Dialer{DialContext: c.cfg.DialContext, TLS: conf, UserAgent: c.userAgent()}
-	sock, err := d.Dial(ctx, target.String(), wire.Subprotocol)
+	sock, err := d.Dial(ctx, target.url.String(), wire.Subprotocol)
 	if err != nil {
 		return nil, mtls.Explain(err)
 	}
-	return sock, nil
+	return &line{target: target, creds: creds, sock: sock, since: time.Now()}, nil
 }
 
-func (c *Client) tls(server string) (*tls.Config, error) {
+func (c *Client) tls(server string) (*tls.Config, *mtls.Loaded, error) {
 	if c.creds != nil {
-		return c.creds.TLS(server)
+		loaded, err := c.creds.Load()
+		if err != nil {
+			return nil, nil, err
+		}
+		return loaded.TLS(server), loaded, nil
 	}
 	conf := c.cfg.TLS.Clone()
 	if conf.ServerName == "" {
 		conf.ServerName = server
 	}
-	return conf, nil
+	return conf, nil, nil
 }
 
 func (c *Client) userAgent() string {
@@ -126,7 +131,8 @@ func (c *Client) userAgent() string {
 
 // greet says hello and reads the answer. head is what came after it in the
 // same WebSocket message.
-func (c *Client) greet(sock *ws.Socket) (conn *connection, head []byte, err error) {
+func (c *Client) greet(l *line, move bool) (conn *connection, head []byte, err error) {
+	sock := l.sock
 	sock.Limit(maxWelcome, welcomeTimeout, time.Now().Add(welcomeTimeout))
 	args, err := wire.AppendArgs(c.cfg.Args)
 	if err != nil {
@@ -134,17 +140,22 @@ func (c *Client) greet(sock *ws.Socket) (conn *connection, head []byte, err erro
 	}
 	hello := &wire.HelloFrame{
 		Instance: c.cfg.Instance, Args: args, Credit: int64(c.cfg.Credit),
-		Client: wire.Program{Name: c.cfg.Name, Version: c.cfg.Version},
+		Features: []string{wire.FeatureResume, wire.FeatureMove},
+		Client:   wire.Program{Name: c.cfg.Name, Version: c.cfg.Version},
 	}
 	known := c.Contract()
 	if known != nil {
 		hello.Fingerprint = known.Fingerprint()
 	}
+	asked := c.askFor(hello, move)
 	if err := sock.Write(wire.AppendHello(nil, hello)); err != nil {
 		return nil, nil, mtls.Explain(err)
 	}
 	answer, err := sock.Read()
 	if err != nil {
+		if asked != nil { // the service may have welcomed it: then what is written spends the token
+			sock.Abort()
+		}
 		return nil, nil, err
 	}
 	f, err := wire.Decoder{}.Next(answer)
@@ -166,40 +177,40 @@ func (c *Client) greet(sock *ws.Socket) (conn *connection, head []byte, err erro
 	if err != nil {
 		return nil, nil, err
 	}
-	contract, err := c.accept(welcome, known)
+	held, err := c.sessionOf(welcome, asked, known)
 	if err != nil {
 		return nil, nil, err
 	}
 	head = append(head, answer[f.Size:]...)
-	return c.connected(sock, welcome, contract), head, nil
+	return c.connected(l, welcome, held, uint64(hello.Seen)), head, nil
 }
 
-// connected makes the link of a welcome.
-func (c *Client) connected(sock *ws.Socket, welcome *wire.WelcomeFrame, contract *wire.Contract) *connection {
-	conn := &connection{
-		welcome: welcome, contract: contract, since: time.Now(),
-		ready: make(chan struct{}), over: make(chan struct{}), gone: make(chan struct{}),
+// askFor puts into a hello what it takes to go on with the session that there is,
+// and returns it.
+func (c *Client) askFor(hello *wire.HelloFrame, move bool) *clientSession {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.session.asksLocked() {
+		return nil
 	}
-	ping := pingEvery(welcome)
-	conn.link = link.New(link.Config{
-		Socket:       sock,
-		Session:      session.New(c.cfg.Credit, int(welcome.Credit), session.DefaultBuffer),
-		Decoder:      wire.Decoder{Contract: contract, From: schema.FromService, Limit: c.cfg.Credit / 4},
-		Handler:      &dispatch{client: c, conn: conn},
-		MessageLimit: maxBatch,
-		Silence:      max(silence, 2*ping+pongTimeout),
-		PingEvery:    ping,
-		PongWithin:   pongTimeout,
-	})
-	return conn
+	hello.Session, hello.Token, hello.Move = c.session.id, c.session.token, move
+	hello.Seen = int64(c.session.stream.Seen())
+	return c.session
 }
 
-// pingEvery takes what a welcome says of pings within reason; 0 is none.
-func pingEvery(w *wire.WelcomeFrame) time.Duration {
-	if w.KeepAliveMS == 0 {
-		return 0
+// sessionOf returns the session that a welcome goes on with, or begins.
+func (c *Client) sessionOf(w *wire.WelcomeFrame, asked *clientSession, known *schema.Schema) (*clientSession, error) {
+	if !w.Resumed {
+		contract, err := c.accept(w, known)
+		if err != nil {
+			return nil, err
+		}
+		return c.newSession(w, contract), nil
 	}
-	return max(time.Duration(min(w.KeepAliveMS, maxPing.Milliseconds()))*time.Millisecond, minPing)
+	if asked == nil || w.Session != asked.id || w.Fingerprint != asked.contract.Schema().Fingerprint() {
+		return nil, bus.Errorf(bus.CodeProtocolError, "the welcome resumes another session than was asked for")
+	}
+	return asked, nil
 }
 
 // adopt makes a connection the client's, unless it was closed meanwhile.
@@ -209,28 +220,60 @@ func (c *Client) adopt(conn *connection, head []byte) error {
 	if c.ended != nil {
 		return c.ended
 	}
+	if err := c.resumeLocked(conn); err != nil {
+		return err
+	}
 	c.current = conn
-	c.known = conn.contract.Schema()
+	c.known = conn.session.contract.Schema()
 	c.name = bus.Identity(conn.welcome.Identity)
 	c.changedLocked()
 	c.serve(conn, head)
 	return nil
 }
 
+// resumeLocked lets a connection carry its session: the one that there is, or a
+// new one.
+func (c *Client) resumeLocked(conn *connection) error {
+	s, w := conn.session, conn.welcome
+	if !w.Resumed {
+		c.succeedLocked(s, w.ResumeReason)
+		return errOrNil(conn.link.Open(link.Start{}))
+	}
+	err := conn.link.Open(link.Start{Resume: true, Seen: uint64(w.Seen), Offered: conn.offered})
+	if err != nil {
+		s.stream.End(err)
+		s.token = nil // the service is not asked again
+		return err
+	}
+	s.token = w.Token
+	c.resumption = Resumption{Resumed: true}
+	return nil
+}
+
+// errOrNil keeps a nil *bus.Error from becoming an error that is not nil.
+func errOrNil(err *bus.Error) error {
+	if err == nil {
+		return nil
+	}
+	return err
+}
+
 // begin tells the program of a connection.
 func (c *Client) begin(conn *connection) {
 	c.connects.Add(1)
+	resumption := c.Resumption()
 	c.log.Info("connected", keys.TRID(bus.TRID(conn.welcome.TRID)), keys.Identity(bus.Identity(conn.welcome.Identity)),
-		zap.String("node", conn.welcome.Node))
+		zap.String("node", conn.welcome.Node), zap.Bool("resumed", resumption.Resumed),
+		zap.String("not_resumed", resumption.Reason), zap.Int("lost", resumption.Lost))
 	defer close(conn.ready) // also if OnConnect ends its goroutine
+	if lost := resumption.Lost; lost > 0 && c.cfg.OnError != nil {
+		c.protect("OnError", func() {
+			c.cfg.OnError(c, bus.Errorf(bus.CodeSessionLost, "the session ended: of %d messages it is not known whether they arrived", lost))
+		})
+	}
 	if c.cfg.OnConnect != nil {
 		c.protect("OnConnect", func() { c.cfg.OnConnect(conn.link.Context(), c) })
 	}
-}
-
-// serve starts the connection's reader, which Run and Close wait for.
-func (c *Client) serve(conn *connection, head []byte) {
-	c.serving.Go(func() { c.dropped(conn, conn.link.Run(nil, head)) })
 }
 
 // protect runs a callback of the program; its panic is logged, and the client

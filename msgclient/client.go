@@ -2,10 +2,8 @@ package msgclient
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -30,17 +28,23 @@ type Client struct {
 	connects atomic.Uint64
 	serving  sync.WaitGroup  // one for each connection
 	dialing  chan struct{}   // holds a token while nobody dials
+	turn     chan struct{}   // holds a token while no handler runs
 	life     context.Context // done when ended is set
 	endLife  context.CancelFunc
 
 	mu sync.Mutex
 	// Guarded by mu.
 	current *connection    // nil: not connected
+	session *clientSession // nil: there was none yet
 	name    bus.Identity   // as of the last welcome
 	known   *schema.Schema // the contract last received
 	changed chan struct{}  // closed when current or ended changes, then replaced
 	running bool
+	keeping bool  // Run makes another connection when this one ends
+	closing error // why nothing more is taken
 	ended   error // why there will be no connection any more
+
+	resumption Resumption // as of the last welcome
 }
 
 // New makes a client. It starts nothing and does no I/O; the error says what
@@ -52,20 +56,16 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		cfg: cfg, log: cfg.Logger.Named("msgclient"),
-		changed: make(chan struct{}), dialing: make(chan struct{}, 1),
+		changed: make(chan struct{}), dialing: make(chan struct{}, 1), turn: make(chan struct{}, 1),
 	}
 	c.urls.init(urls, cfg.MinWait)
 	c.dialing <- struct{}{}
+	c.turn <- struct{}{}
 	c.life, c.endLife = context.WithCancel(context.Background())
 	if cfg.TLS == nil {
 		c.creds = &mtls.Credentials{CertFile: cfg.CertFile, KeyFile: cfg.KeyFile, CAFiles: cfg.CAFiles}
 	}
 	return c, nil
-}
-
-// errClosed is why a closed client does nothing any more.
-func errClosed() *bus.Error {
-	return bus.Errorf(bus.CodeGoingAway, "the client was closed").Dropped()
 }
 
 // Connect makes one attempt to connect, with each URL in turn, and returns its
@@ -98,8 +98,11 @@ func (c *Client) Connect(ctx context.Context) error {
 	return err
 }
 
-// vacate makes room for the next connection: the last one's handlers must have
-// returned, so that those of two never run together.
+// errConnected is why Connect does nothing.
+var errConnected = bus.Errorf(bus.CodeAlreadyExists, "the client is connected already")
+
+// vacate makes room for the next connection: what the last one brought must have
+// been handled, or wait for the next.
 func (c *Client) vacate(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -108,7 +111,7 @@ func (c *Client) vacate(ctx context.Context) error {
 		return nil
 	}
 	if last.link.Cause() == nil {
-		return bus.Errorf(bus.CodeAlreadyExists, "the client is connected already")
+		return errConnected
 	}
 	c.mu.Unlock()
 	select {
@@ -128,7 +131,8 @@ func (c *Client) vacate(ctx context.Context) error {
 // Run keeps the client connected, and returns why it no longer is: the
 // context's cause, once the service has been told and handlers have returned;
 // the error of a service that refuses for good; or that the client was closed.
-// A client runs once.
+// Meanwhile it looks at the certificate's files every 10 s, and moves, as
+// [Client.Reconnect] does, when the certificate was renewed. A client runs once.
 func (c *Client) Run(ctx context.Context) error {
 	c.mu.Lock()
 	if c.running || c.ended != nil {
@@ -138,70 +142,29 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 		return bus.Errorf(bus.CodeFailedPrecondition, "the client runs already")
 	}
-	c.running = true
+	c.running, c.keeping = true, true
 	c.mu.Unlock()
 
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	var watch sync.WaitGroup
+	defer watch.Wait() // it ends with the client
+	watch.Go(func() { c.renew(watching) })
 	err := c.keepConnected(ctx)
-	if ctx.Err() != nil {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-		defer cancel()
-		_ = c.Close(closing) // the context's end is the news
-		return context.Cause(ctx)
-	}
-	if current := c.end(err); current != nil {
-		current.sayGoodbye()
-	}
-	c.serving.Wait()
-	return err
-}
-
-// Close says goodbye: it takes nothing more to send, waits until the service has
-// read, checked and queued everything that was sent, or ctx ends, then drops the
-// connection with [bus.CodeGoingAway] and waits for the handlers. Run returns,
-// and the client cannot be used any more. The error says that not everything
-// arrived.
-//
-// It must not be called inside a handler, nor in OnConnect or OnDrop.
-func (c *Client) Close(ctx context.Context) error {
-	var err error
-	if current := c.end(errClosed()); current != nil {
-		err = current.link.Flush(ctx)
-		if errors.Is(err, bus.ErrDropped) {
-			err = nil // it went first
-		}
-		current.sayGoodbye()
-	}
-	c.serving.Wait()
-	return err
-}
-
-// end makes the client useless, once: nothing more is sent, and there will be no
-// other connection. It returns the last one.
-func (c *Client) end(why error) *connection {
+	stop()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended == nil {
-		c.ended = why
-		c.endLife()
-		c.changedLocked()
+	c.keeping = false
+	c.mu.Unlock()
+	if ctx.Err() == nil {
+		c.finish(err)
+		return err
 	}
-	return c.current
-}
-
-// goodbye is the cause of the drop by which a client that is closed ends its
-// connection; nothing else has it.
-type goodbye struct{ conn *connection }
-
-func (goodbye) Error() string { return "Close was called" }
-
-func (conn *connection) sayGoodbye() {
-	conn.link.Drop(bus.Wrap(bus.CodeGoingAway, goodbye{conn}, "the client was closed"))
-}
-
-// isGoodbyeOf tells whether a connection ended because its client was closed.
-func isGoodbyeOf(conn *connection, why error) bool {
-	var e *bus.Error
-	return errors.As(why, &e) && e.Cause == error(goodbye{conn}) //nolint:errorlint // ours, and never wrapped
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	if err := c.Close(closing); err != nil { // the context's end is the news
+		c.log.Warn("closed too early", keys.Reason(err))
+	}
+	return context.Cause(ctx)
 }
 
 // changedLocked wakes all who wait for a connection.
@@ -210,21 +173,25 @@ func (c *Client) changedLocked() {
 	c.changed = make(chan struct{})
 }
 
-// connection waits for a connection until ctx ends. A handler whose connection
-// has ended does not wait: the next one comes after it has returned.
-func (c *Client) connection(ctx context.Context) (*connection, error) {
+// live waits for a session until ctx ends: for a connection, where there is none
+// that a cut has only interrupted. A handler whose session has ended does not
+// wait: the next one comes after it has returned.
+func (c *Client) live(ctx context.Context) (*clientSession, error) {
 	for {
 		c.mu.Lock()
-		current, ended, changed := c.current, c.ended, c.changed
+		held, ended, changed := c.session, c.ended, c.changed
+		if ended == nil {
+			ended = c.closing
+		}
 		c.mu.Unlock()
-		if ended != nil {
+		h, inHandler := ctx.Value(incomingKey{}).(*handling)
+		switch {
+		case ended != nil:
 			return nil, ended
-		}
-		if current != nil && current.link.Cause() == nil {
-			return current, nil
-		}
-		if h, ok := ctx.Value(incomingKey{}).(*handling); ok && h.conn.link.Cause() != nil {
-			return nil, h.conn.link.Cause()
+		case held != nil && held.stream.Cause() == nil:
+			return held, nil
+		case inHandler && h.conn.session.stream.Cause() != nil:
+			return nil, h.conn.session.stream.Cause()
 		}
 		select {
 		case <-changed:
@@ -284,24 +251,3 @@ func (c *Client) Ignored() uint64 { return c.ignored.Load() }
 
 // Connects counts the welcomes.
 func (c *Client) Connects() uint64 { return c.connects.Load() }
-
-// dropped takes note of a connection's end.
-func (c *Client) dropped(conn *connection, why error) {
-	lived := time.Since(conn.since)
-	c.log.Info("disconnected", keys.TRID(bus.TRID(conn.welcome.TRID)), keys.Code(why), keys.Reason(why),
-		keys.Duration(lived))
-	c.urls.failed(conn.address, why) // wherever the fault was, another is as good
-	<-conn.ready                     // OnConnect's context has ended
-	close(conn.over)
-	if c.cfg.OnDrop != nil && !isGoodbyeOf(conn, why) {
-		// As a handler's context it does not wait for the next connection, which
-		// comes after OnDrop.
-		ctx := &handling{Context: c.life, client: c, conn: conn}
-		c.protect("OnDrop", func() { c.cfg.OnDrop(ctx, c, why) })
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	conn.why, conn.lived = why, lived
-	close(conn.gone)
-	c.changedLocked()
-}

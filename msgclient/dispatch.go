@@ -42,11 +42,10 @@ func (h *handling) Value(key any) any {
 
 // Handle runs every handler that is registered for a message.
 func (d *dispatch) Handle(ctx context.Context, in *link.Incoming) error {
-	select {
-	case <-d.conn.ready:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := d.await(ctx); err != nil {
+		return err
 	}
+	defer func() { d.client.turn <- struct{}{} }()
 	own, all := d.client.handlers.of(in.Message.Name())
 	if own == nil && len(all) == 0 {
 		return d.unhandled(in)
@@ -66,6 +65,26 @@ func (d *dispatch) Handle(ctx context.Context, in *link.Incoming) error {
 	return failed
 }
 
+// await waits until OnConnect has returned, and takes the client's turn: of a
+// session that has ended a handler may still run.
+func (d *dispatch) await(ctx context.Context) error {
+	select {
+	case <-d.conn.ready:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case <-d.client.turn:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if ctx.Err() != nil { // the client may be closed, and waits for no handler any more
+		d.client.turn <- struct{}{}
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
 // unhandled is the rule for messages that nobody handles: somebody waits for a
 // request's answer, a one-way message is ignored unless the client is strict.
 func (d *dispatch) unhandled(in *link.Incoming) error {
@@ -83,11 +102,18 @@ func (d *dispatch) AtOnce(*wire.Message) int { return 1 }
 // client that is being closed has something to finish, and what fails then
 // mostly fails because of that.
 func (d *dispatch) Keeps(*link.Incoming, *bus.Error) bool {
-	keeps := d.client.cfg.KeepOnError || d.client.life.Err() != nil
+	keeps := d.client.cfg.KeepOnError || d.client.isClosing()
 	if !keeps {
 		d.conn.failed.Store(true)
 	}
 	return keeps
+}
+
+// Goaway: the service asks the client to go on elsewhere.
+func (d *dispatch) Goaway(g *wire.GoawayFrame) {
+	if !d.conn.asked.Swap(true) {
+		d.client.serving.Go(func() { d.client.goneAway(d.conn, g) })
+	}
 }
 
 // Failed reports what went wrong with a message, at either end.

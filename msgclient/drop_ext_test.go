@@ -15,21 +15,40 @@ import (
 )
 
 // What OnDrop sends with its context does not wait for the next connection,
-// which waits for OnDrop.
+// which waits for OnDrop: it is queued in the session, or, where that has ended
+// with the connection, it fails.
 func TestSendInOnDrop(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		srv := bustest.NewServer(t, msgbus.Config{}, newRoom(nil))
-		sent := make(chan error, 1)
-		c := srv.Connect(msgclient.Config{OnDrop: func(ctx context.Context, c *msgclient.Client, _ error) {
-			sent <- c.Send(ctx, Job{})
-		}})
-		srv.Cut()
-		if err := next(t, sent, "the outcome of Send"); !errors.Is(err, bus.ErrDropped) {
-			t.Errorf("Send inside OnDrop: got %v, want why the connection ended", err)
-		}
-		ping(t, c, 1)
-	})
+	for name, tt := range map[string]struct {
+		window time.Duration
+		fails  bool
+	}{
+		"a session":  {},
+		"no session": {window: -1, fails: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				got := make(chan int64, 1)
+				svc := newRoom(func(_ context.Context, _ *msgbus.Conn, m Job) error { got <- m.ID; return nil })
+				svc.Window = tt.window
+				srv := bustest.NewServer(t, msgbus.Config{}, svc)
+				sent := make(chan error, 1)
+				c := srv.Connect(msgclient.Config{OnDrop: func(ctx context.Context, c *msgclient.Client, _ error) {
+					sent <- c.Send(ctx, Job{ID: 7})
+				}})
+				srv.Cut()
+				if err := next(t, sent, "the outcome of Send"); errors.Is(err, bus.ErrDropped) != tt.fails || (err == nil) == tt.fails {
+					t.Errorf("Send inside OnDrop: got %v, want a failure: %t", err, tt.fails)
+				}
+				ping(t, c, 1)
+				if tt.fails {
+					none(t, got, "what OnDrop could not send")
+				} else if id := next(t, got, "what OnDrop sent"); id != 7 {
+					t.Errorf("got %d, want 7", id)
+				}
+			})
+		})
+	}
 }
 
 // Only a client that was closed has no OnDrop: a handler may well return the

@@ -25,13 +25,12 @@ func TestErrorRuleOfTheClient(t *testing.T) {
 		fail   func() error // nil: nobody handles it
 		code   bus.Code
 		reason string
-		ends   bool
 		stays  bool
 	}{
 		"a plain error":            {fail: func() error { return errors.New("internal detail") }, code: bus.CodeUnknown, reason: "the handler failed"},
 		"an error of the bus":      {fail: func() error { return bus.Errorf(bus.CodeOutOfRange, "too far") }, code: bus.CodeOutOfRange, reason: "too far"},
 		"a panic":                  {fail: func() error { panic("internal detail") }, code: bus.CodeInternal, reason: "the handler panicked"},
-		"the end of its goroutine": {fail: func() error { runtime.Goexit(); return nil }, code: bus.CodeInternal, reason: "the handler panicked", ends: true},
+		"the end of its goroutine": {fail: func() error { runtime.Goexit(); return nil }, code: bus.CodeInternal, reason: "the handler panicked"},
 		"no permission":            {fail: func() error { return bus.Errorf(bus.CodePermissionDenied, "no") }, code: bus.CodePermissionDenied, reason: "no", stays: true},
 		"nobody handles it":        {code: bus.CodeUnimplemented, reason: "the client does not handle message Ask"},
 	} {
@@ -55,17 +54,14 @@ func TestErrorRuleOfTheClient(t *testing.T) {
 						t.Fatal(err)
 					}
 					conn := svc.Conns()[0]
-					ends := f.ends
+					ends := mode == "one-way" && !f.stays
 					if mode == "request" {
 						err := conn.SendHandled(t.Context(), Ask{})
 						if e := wantCode(t, "the answer", err, f.code); !e.Remote || e.Reason != f.reason {
 							t.Errorf("got %v, remote %t; want reason %q, remote", e, e.Remote, f.reason)
 						}
-					} else {
-						if err := conn.Send(t.Context(), Ask{}); err != nil {
-							t.Fatal(err)
-						}
-						ends = ends || (mode == "one-way" && !f.stays)
+					} else if err := conn.Send(t.Context(), Ask{}); err != nil {
+						t.Fatal(err)
 					}
 					if e := wantCode(t, "OnError", next(t, reported, "the report"), f.code); e.Remote {
 						t.Errorf("OnError: got %v from the service", e)

@@ -21,9 +21,9 @@ func (c *Client) keepConnected(ctx context.Context) error {
 		case conn != nil:
 			err = conn.why
 			wait.connected(conn)
-			alone, attempt = time.Now(), 0
+			alone, attempt = conn.since.Add(conn.lived), 0
 		case err == nil:
-			continue // it came while we were about to dial
+			continue // it came while we were about to dial, or the client has moved
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -80,10 +80,13 @@ func (c *Client) await(ctx context.Context, alone time.Time) (*connection, error
 	select {
 	case <-conn.gone:
 		c.mu.Lock()
+		defer c.mu.Unlock()
+		if conn.left {
+			return nil, nil
+		}
 		if c.current == conn {
 			c.current = nil
 		}
-		c.mu.Unlock()
 		return conn, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()

@@ -64,7 +64,7 @@ func TestWelcomeIsBounded(t *testing.T) {
 		{0, math.MaxInt64, 512 << 10},
 	} {
 		conn := &connection{welcome: &wire.WelcomeFrame{Credit: tt.credit, Limits: wire.Limits{Message: tt.message}}}
-		if got := conn.limit(); got != tt.want {
+		if got := messageLimit(conn.welcome); got != tt.want {
 			t.Errorf("limit %d, credit %d: got %d, want %d", tt.message, tt.credit, got, tt.want)
 		}
 	}

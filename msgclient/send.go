@@ -20,7 +20,7 @@ import (
 // next one, and the error says why. With another context it would: the next
 // connection waits for the handler, and the handler for the next connection.
 func (c *Client) Send(ctx context.Context, m schema.Message) error {
-	return c.send(ctx, m, wire.DataOptions{}, (*link.Link).Send)
+	return c.send(ctx, m, wire.DataOptions{})
 }
 
 // SendAcked is Send that returns when the service has read, checked and queued
@@ -30,20 +30,25 @@ func (c *Client) Send(ctx context.Context, m schema.Message) error {
 func (c *Client) SendAcked(ctx context.Context, m schema.Message) error {
 	ctx, cancel := link.WithTimeout(ctx)
 	defer cancel()
-	return c.send(ctx, m, wire.DataOptions{AckAtOnce: true}, (*link.Link).SendAcked)
+	return c.send(ctx, m, wire.DataOptions{AckAtOnce: true})
 }
 
-func (c *Client) send(ctx context.Context, m schema.Message, o wire.DataOptions, put func(*link.Link, context.Context, []byte) error) error {
-	return c.onConnection(ctx, m, func(conn *connection, msg *wire.Message) error {
-		frame, err := wire.AppendData(nil, msg, m, o)
-		if err == nil {
-			err = wire.CheckSize(frame, conn.limit())
-		}
-		if err != nil {
-			return wire.AsInvalid(err)
-		}
-		return put(conn.link, ctx, frame)
-	})
+func (c *Client) send(ctx context.Context, m schema.Message, o wire.DataOptions) error {
+	return c.inSession(ctx, m, func(s *clientSession, msg *wire.Message) error { return s.send(ctx, msg, m, o) })
+}
+
+func (s *clientSession) send(ctx context.Context, msg *wire.Message, m schema.Message, o wire.DataOptions) error {
+	frame, err := wire.AppendData(nil, msg, m, o)
+	if err == nil {
+		err = wire.CheckSize(frame, s.limit)
+	}
+	switch {
+	case err != nil:
+		return wire.AsInvalid(err)
+	case o.AckAtOnce:
+		return s.stream.SendAcked(ctx, frame)
+	}
+	return s.stream.Send(ctx, frame, wire.DeliveryOf(msg, frame))
 }
 
 // SendHandled sends a message as a request and returns when the service has
@@ -81,34 +86,34 @@ func (c *Client) RequestRecord(ctx context.Context, m schema.Message) (*schema.R
 func (c *Client) request(ctx context.Context, m schema.Message) (answer link.Answer, err error) {
 	ctx, cancel := link.WithTimeout(ctx)
 	defer cancel()
-	err = c.onConnection(ctx, m, func(conn *connection, msg *wire.Message) error {
+	err = c.inSession(ctx, m, func(s *clientSession, msg *wire.Message) error {
 		frame, err := wire.AppendRequest(nil, msg, m, link.Remaining(ctx))
 		if err == nil {
-			err = wire.CheckSize(frame, conn.limit())
+			err = wire.CheckSize(frame, s.limit)
 		}
 		if err != nil {
 			return wire.AsInvalid(err)
 		}
-		answer, err = conn.link.Request(ctx, frame)
+		answer, err = s.stream.Request(ctx, frame)
 		return err
 	})
 	return answer, err
 }
 
-// onConnection runs do with a connection and the message's type in its
-// contract. A connection that ended before anything was queued is not the
-// caller's business: the next one is waited for.
-func (c *Client) onConnection(ctx context.Context, m schema.Message, do func(*connection, *wire.Message) error) error {
+// inSession runs do with the session and the message's type in its contract. A
+// session that ended before anything was written is not the caller's business:
+// the next one is waited for.
+func (c *Client) inSession(ctx context.Context, m schema.Message, do func(*clientSession, *wire.Message) error) error {
 	for {
-		conn, err := c.connection(ctx)
+		s, err := c.live(ctx)
 		if err != nil {
 			return err
 		}
-		msg, err := conn.contract.Outgoing(m.MessageName(), schema.FromClient)
+		msg, err := s.contract.Outgoing(m.MessageName(), schema.FromClient)
 		if err != nil {
 			return err
 		}
-		err = do(conn, msg)
+		err = do(s, msg)
 		if !errors.Is(err, bus.ErrDropped) || bus.CodeOf(err) == bus.CodeSessionLost {
 			return err
 		}
@@ -123,35 +128,20 @@ func (c *Client) Reply(ctx context.Context, m schema.Message) error {
 	if !ok || h.client != c {
 		return bus.Errorf(bus.CodeFailedPrecondition, "Reply wants the context of a handler of this client")
 	}
-	msg, err := h.conn.contract.Outgoing(m.MessageName(), schema.FromClient)
+	held := h.conn.session
+	msg, err := held.contract.Outgoing(m.MessageName(), schema.FromClient)
 	if err != nil {
 		return err
 	}
 	if h.kind != wire.Request {
-		frame, err := wire.AppendData(nil, msg, m, wire.DataOptions{Re: h.n})
-		if err == nil {
-			err = wire.CheckSize(frame, h.conn.limit())
-		}
-		if err != nil {
-			return wire.AsInvalid(err)
-		}
-		return h.conn.link.Send(ctx, frame)
+		return held.send(ctx, msg, m, wire.DataOptions{Re: h.n})
 	}
 	frame, err := wire.AppendAnswer(nil, h.n, msg, m)
 	if err == nil {
-		err = wire.CheckSize(frame, h.conn.limit())
+		err = wire.CheckSize(frame, held.limit)
 	}
 	if err != nil {
 		return wire.AsInvalid(err)
 	}
-	return h.conn.link.Reply(ctx, h.n, frame)
-}
-
-// limit bounds a message to the service, in bytes on the wire.
-func (conn *connection) limit() int {
-	n := conn.welcome.Limits.Message
-	if n == 0 {
-		n = conn.welcome.Credit / 4
-	}
-	return int(min(n, maxMessage))
+	return held.stream.Reply(ctx, h.n, frame)
 }

@@ -3,9 +3,13 @@ package main
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -23,6 +27,8 @@ func TestMain(m *testing.M) {
 //	exits N command...   the command ends with exit code N
 //	freeport VAR         VAR becomes 127.0.0.1:port, where nobody listens
 //	listening ADDR       wait until somebody speaks TLS there
+//	connected ADDR N     wait until the server whose admin listener is there has
+//	                     N stable connections
 //	terminate            send SIGTERM to all commands in the background
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -35,7 +41,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": exits, "freeport": freeport, "listening": listening, "terminate": terminate,
+			"exits": exits, "freeport": freeport, "listening": listening, "connected": connected, "terminate": terminate,
 		},
 	})
 }
@@ -91,4 +97,25 @@ func listening(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("nobody listens on %s: %v", args[0], err)
+}
+
+func connected(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: connected ADDR N")
+	}
+	want := fmt.Sprintf("busd_connections{service=\"Framework/PingPong\"} %s\n", args[1])
+	var page []byte
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		resp, err := http.Get("http://" + args[0] + "/metrics")
+		if err != nil {
+			continue // not yet
+		}
+		page, err = io.ReadAll(resp.Body)
+		ts.Check(err)
+		ts.Check(resp.Body.Close())
+		if strings.Contains(string(page), want) {
+			return
+		}
+	}
+	ts.Fatalf("not %s in\n%s", want, page)
 }

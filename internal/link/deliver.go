@@ -20,119 +20,135 @@ type PanicError struct {
 // Error returns what the handler panicked with.
 func (p *PanicError) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
 
-// deliverLocked sees to it that a deliverer runs.
-func (l *Link) deliverLocked() {
-	if l.inbox.delivering || l.inbox.closed {
-		return
+// deliverLocked sees to it that a deliverer runs if there is anything to handle.
+func (s *Stream) deliverLocked() {
+	if !s.inbox.delivering && (s.deliverableLocked() || len(s.inbox.failures) > 0) {
+		s.inbox.delivering = true
+		go s.deliver()
 	}
-	l.inbox.delivering = true
-	l.work.Add(1)
-	go l.deliver()
 }
 
-// deliver is the deliverer: it handles what waits, in order, until nothing
-// does.
-func (l *Link) deliver() {
-	defer l.work.Done()
+func (s *Stream) deliverableLocked() bool { return !s.held && !s.inbox.closed && !s.inbox.empty() }
+
+// deliver is the deliverer: it handles what waits, in order, until nothing does
+// or the link has ended that carried it. It is started by who puts the first, and
+// waited for by [Link.Run], as a handler of the link that carries the stream.
+func (s *Stream) deliver() {
+	s.mu.Lock()
+	defer func() { // a handler may end this goroutine: another goes on
+		s.inbox.delivering = false
+		s.deliverLocked()
+		s.restLocked()
+		s.mu.Unlock()
+	}()
 	for {
-		l.mu.Lock()
-		if l.inbox.waiting == nil {
-			l.inbox.delivering = false
-			l.finishIfIdleLocked()
-			l.mu.Unlock()
+		if len(s.inbox.failures) > 0 {
+			s.reportLocked()
+			continue
+		}
+		if !s.deliverableLocked() {
 			return
 		}
-		b := l.inbox.take()
-		l.mu.Unlock()
-
-		shared := false
-		for i := range b.frames {
-			in := &b.frames[i]
-			in.Body = b.bytes[in.from:in.to:in.to]
-			shared = l.deliverOne(in) || shared
+		in := s.inbox.next()
+		if in == nil { // it was the end of a batch
+			continue
 		}
-		l.mu.Lock()
-		l.inbox.giveBack(b, shared)
-		l.mu.Unlock()
-	}
-}
-
-// deliverOne handles one message here, or beside the deliverer if its type may
-// be handled several at a time; then it returns true.
-func (l *Link) deliverOne(in *Incoming) (beside bool) {
-	l.mu.Lock()
-	closed := l.inbox.closed
-	l.mu.Unlock()
-	if closed {
-		return false
-	}
-	atOnce := 1
-	if in.Message != nil && in.Fault == nil && in.Kind != wire.Error {
-		atOnce = l.cfg.Handler.AtOnce(in.Message)
-	}
-	if atOnce <= 1 {
-		l.handle(in)
-		return false
-	}
-	slot := l.lanes.of(in.Message, atOnce)
-	select {
-	case slot <- struct{}{}:
-	case <-l.handling.Done():
-		return false
-	}
-	l.mu.Lock()
-	l.inbox.running++
-	l.mu.Unlock()
-	l.work.Go(func() {
-		defer func() {
-			<-slot
-			l.mu.Lock()
-			l.inbox.running--
-			l.finishIfIdleLocked()
-			l.mu.Unlock()
-		}()
-		l.handle(in)
-	})
-	return true
-}
-
-// lanes bound how many messages of a type are handled at a time.
-type lanes struct {
-	slots map[*wire.Message]chan struct{}
-}
-
-func (s *lanes) of(m *wire.Message, n int) chan struct{} {
-	slot, ok := s.slots[m]
-	if !ok {
-		if s.slots == nil {
-			s.slots = map[*wire.Message]chan struct{}{}
+		atOnce := s.atOnceLocked(in)
+		if atOnce > 1 && s.beside[in.Message] >= atOnce {
+			s.quiet.Wait() // until one of them returns, or nothing is to be handled
+			continue
 		}
-		slot = make(chan struct{}, n)
-		s.slots[m] = slot
+		s.inbox.at++
+		if atOnce > 1 {
+			s.deliverBesideLocked(in)
+		} else {
+			s.deliverOneLocked(in)
+		}
 	}
-	return slot
+}
+
+// reportLocked reports a message of ours that failed at the peer.
+func (s *Stream) reportLocked() {
+	why, h := s.inbox.failures[0], s.carrier.cfg.Handler
+	s.inbox.failures = s.inbox.failures[1:]
+	s.inbox.reporting = true
+	s.mu.Unlock()
+	defer func() { // also if the program's function ends its goroutine
+		s.mu.Lock()
+		s.inbox.reporting = false
+	}()
+	h.Failed("", why)
+}
+
+// restLocked is for when a handler has returned: who waited for that goes on.
+func (s *Stream) restLocked() {
+	s.quiet.Broadcast()
+	if s.carrier != nil {
+		s.carrier.finishIfIdleLocked()
+	}
+}
+
+// atOnceLocked tells how many messages of this one's type may be handled at a
+// time.
+func (s *Stream) atOnceLocked(in *Incoming) int {
+	if in.Message == nil || in.Fault != nil {
+		return 1
+	}
+	return s.carrier.cfg.Handler.AtOnce(in.Message)
+}
+
+// deliverOneLocked handles one message here.
+func (s *Stream) deliverOneLocked(in *Incoming) {
+	l := s.carrier
+	l.running++
+	s.mu.Unlock()
+	defer func() { // also if the handler ends its goroutine
+		s.mu.Lock()
+		l.running--
+	}()
+	l.handle(in)
+}
+
+// deliverBesideLocked handles one message beside the deliverer.
+func (s *Stream) deliverBesideLocked(in *Incoming) {
+	l := s.carrier
+	l.running++
+	if s.beside == nil {
+		s.beside = map[*wire.Message]int{}
+	}
+	s.beside[in.Message]++
+	s.inbox.running++
+	s.inbox.shared = true
+	go l.handleBeside(in) // waited for as the deliverer is
+}
+
+func (l *Link) handleBeside(in *Incoming) {
+	s := l.stream
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		l.running--
+		s.beside[in.Message]--
+		s.inbox.running--
+		s.restLocked()
+	}()
+	l.handle(in)
 }
 
 // handle calls the handler and settles what came of it: an answer, an error
 // frame, the end of the link.
 func (l *Link) handle(in *Incoming) {
-	if in.Kind == wire.Error {
-		l.mu.Lock()
-		l.inbox.errors--
-		l.mu.Unlock()
-		l.cfg.Handler.Failed("", in.Fault)
-		return
-	}
-	ctx, done := l.handlingContext(in)
-	defer done()
+	s := l.stream
+	ctx, done := s.handlingContext(in)
 	err := in.Fault
+	defer func() { // also if the handler ends its goroutine
+		l.settle(in, err)
+		s.grantedBack(in.Size)
+		done()
+	}()
 	if err == nil {
-		if failed := l.call(ctx, in); failed != nil { // AsError allocates
-			err = bus.AsError(failed)
-		}
+		l.call(ctx, in, &err)
 	}
-	l.settle(in, err)
-	l.grantedBack(in.Size)
 }
 
 // settle says what came of a message to whom it concerns.
@@ -151,91 +167,79 @@ type request struct {
 	answered bool
 }
 
-// handlingContext makes the context of one message: it ends with the link's
+// handlingContext makes the context of one message: it ends with the session's
 // handlers, and for a request with its time or its cancel.
-func (l *Link) handlingContext(in *Incoming) (context.Context, func()) {
+func (s *Stream) handlingContext(in *Incoming) (context.Context, func()) {
 	if !in.asks() {
-		return l.handling, func() {}
+		return s.handling, func() {}
 	}
-	ctx, cancel := context.WithCancelCause(l.handling)
+	ctx, cancel := context.WithCancelCause(s.handling)
 	stop := context.CancelFunc(func() {})
 	if in.Timeout > 0 {
 		ctx, stop = context.WithDeadline(ctx, in.Arrived.Add(in.Timeout))
 	}
-	l.mu.Lock()
-	if l.requests == nil {
-		l.requests = map[uint64]*request{}
+	s.mu.Lock()
+	if s.requests == nil {
+		s.requests = map[uint64]*request{}
 	}
-	l.requests[in.N] = &request{cancel: cancel}
+	s.requests[in.N] = &request{cancel: cancel}
 	canceled := in.canceled
-	l.mu.Unlock()
+	s.mu.Unlock()
 	if canceled {
 		cancel(bus.Errorf(bus.CodeCanceled, "the caller canceled the request"))
 	}
 	return ctx, func() {
 		stop()
 		cancel(nil)
-		l.mu.Lock()
-		delete(l.requests, in.N)
-		l.mu.Unlock()
+		s.mu.Lock()
+		delete(s.requests, in.N)
+		s.mu.Unlock()
 	}
 }
 
-// call runs the handler and makes an error of its panic. A handler that ends
-// its goroutine (runtime.Goexit) takes the deliverer with it, and with that the
-// link.
-func (l *Link) call(ctx context.Context, in *Incoming) (err error) {
+// call runs the handler and makes an error of its panic, or of its ending the
+// goroutine (runtime.Goexit), which it takes for itself.
+func (l *Link) call(ctx context.Context, in *Incoming, err **bus.Error) {
 	returned := false
 	defer func() {
 		if returned {
 			return
 		}
 		value := recover()
-		exited := value == nil
-		if exited {
+		if value == nil {
 			value = "runtime.Goexit was called"
 		}
-		err = bus.Wrap(bus.CodeInternal, &PanicError{Value: value, Stack: debug.Stack()}, "the handler panicked")
-		if exited {
-			l.delivererEnded(in, bus.AsError(err))
-		}
+		*err = bus.Wrap(bus.CodeInternal, &PanicError{Value: value, Stack: debug.Stack()}, "the handler panicked")
 	}()
-	err = l.cfg.Handler.Handle(ctx, in)
+	failed := l.cfg.Handler.Handle(ctx, in)
 	returned = true
-	return err
-}
-
-// delivererEnded ends the link when a handler has ended the deliverer.
-func (l *Link) delivererEnded(in *Incoming, err *bus.Error) {
-	l.settle(in, err)
-	l.Drop(err)
-	l.mu.Lock()
-	l.inbox.delivering = false
-	l.inbox.clear()
-	l.mu.Unlock()
+	if failed != nil { // AsError allocates
+		*err = bus.AsError(failed)
+	}
 }
 
 // settleRequest answers a request: exactly once, whatever the handler did.
 func (l *Link) settleRequest(in *Incoming, err *bus.Error) {
+	s := l.stream
 	if err != nil {
 		l.cfg.Handler.Failed(in.Name, err)
 	}
-	if !l.claimAnswer(in.N) {
+	if !s.claimAnswer(in.N) {
 		return
 	}
 	if err == nil {
 		frame, _ := wire.AppendAnswer(nil, in.N, nil, nil) // the empty answer has nothing to check
-		l.putAnswer(l.handling, frame)
+		s.putAnswer(s.handling, frame)
 		return
 	}
-	l.putAnswer(l.handling, wire.AppendError(nil, in.N, err))
+	s.putAnswer(s.handling, wire.AppendError(nil, in.N, err))
 }
 
 // claimAnswer takes the one answer that request n has.
-func (l *Link) claimAnswer(n uint64) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	r := l.requests[n]
+func (s *Stream) claimAnswer(n uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.requests[n]
 	if r == nil || r.answered {
 		return false
 	}
@@ -244,10 +248,10 @@ func (l *Link) claimAnswer(n uint64) bool {
 }
 
 // unclaimAnswer gives an answer back that could not be queued.
-func (l *Link) unclaimAnswer(n uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if r := l.requests[n]; r != nil {
+func (s *Stream) unclaimAnswer(n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.requests[n]; r != nil {
 		r.answered = false
 	}
 }
@@ -260,17 +264,22 @@ func (l *Link) settleOneWay(in *Incoming, err *bus.Error) {
 		return
 	}
 	l.cfg.Handler.Failed(in.Name, err)
-	if errors.Is(err, bus.ErrDropped) && l.Cause() != nil {
-		return // the handler only says that this very link has ended
+	s := l.stream
+	if errors.Is(err, bus.ErrDropped) && (s.Cause() != nil || l.Cause() != nil) {
+		return // the handler only says that this very session or link has ended
 	}
-	l.putAnswer(l.handling, wire.AppendError(nil, in.N, err))
+	s.putAnswer(s.handling, wire.AppendError(nil, in.N, err))
 	if err.Code == bus.CodePermissionDenied || l.cfg.Handler.Keeps(in, err) {
 		return
 	}
 	why := *err
 	why.Retry = bus.Retry{When: bus.RetryAfter}
 	why.Remote = false
-	l.Drop(&why)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.link != nil { // also where another link carries it by now: the peer is to notice
+		s.link.dropLocked(&why)
+	}
 }
 
 // Remaining tells how much of a context's time is left; 0: no limit.

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -14,9 +15,8 @@ import (
 )
 
 // counting handles every message by adding one, once gate is open.
-
 func counting(n *atomic.Int64, gate <-chan struct{}) *handlers {
-	return &handlers{handle: func(ctx context.Context, _ *Link, _ *Incoming) error {
+	return &handlers{handle: func(ctx context.Context, _ *end, _ *Incoming) error {
 		select {
 		case <-gate:
 		case <-ctx.Done():
@@ -29,7 +29,13 @@ func counting(n *atomic.Int64, gate <-chan struct{}) *handlers {
 func TestDropHere(t *testing.T) {
 	t.Parallel()
 	var handled atomic.Int64
-	hb := counting(&handled, nil)
+	begun := make(chan struct{}, 10)
+	hb := &handlers{handle: func(ctx context.Context, _ *end, _ *Incoming) error {
+		begun <- struct{}{}
+		<-ctx.Done()
+		handled.Add(1)
+		return nil
+	}}
 	a, b := pair(t, nil, hb, options{})
 	for i := range int64(10) {
 		if err := a.Send(t.Context(), dataFrame(i, "")); err != nil {
@@ -39,9 +45,10 @@ func TestDropHere(t *testing.T) {
 	if err := a.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	receive(t, begun, "the first handler")
 	b.Drop(bus.Errorf(bus.CodeAborted, "first"))
 	b.Drop(bus.Errorf(bus.CodeInternal, "second"))
-	b.Finish(bus.Errorf(bus.CodeInternal, "third"))
+	b.link.Finish(bus.Errorf(bus.CodeInternal, "third"))
 	for name, e := range map[string]*end{"who dropped": b, "who was dropped": a} {
 		err := e.wait(t)
 		wantDropped(t, name, err, bus.CodeAborted)
@@ -59,7 +66,6 @@ func TestDropHere(t *testing.T) {
 }
 
 // The peer's drop lets what had arrived be handled, for a while.
-
 func TestDropThere(t *testing.T) {
 	t.Parallel()
 	for _, opens := range []bool{true, false} {
@@ -107,7 +113,7 @@ func TestFinish(t *testing.T) {
 	if err := a.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	b.Finish(bus.Errorf(bus.CodeGoingAway, "closing"))
+	b.link.Finish(bus.Errorf(bus.CodeGoingAway, "closing"))
 	if err := a.Send(t.Context(), dataFrame(11, "")); err != nil {
 		t.Fatal(err)
 	}
@@ -125,23 +131,22 @@ func TestFinish(t *testing.T) {
 func TestFinishWhenIdle(t *testing.T) {
 	t.Parallel()
 	a, b := pair(t, nil, nil, options{})
-	b.Finish(bus.Errorf(bus.CodeGoingAway, "closing"))
+	b.link.Finish(bus.Errorf(bus.CodeGoingAway, "closing"))
 	wantDropped(t, "who finished", b.wait(t), bus.CodeGoingAway)
 	wantDropped(t, "the other end", a.wait(t), bus.CodeGoingAway)
 }
 
 // A handler that waits for an answer gets it while its link finishes.
-
 func TestFinishWhileAHandlerAsks(t *testing.T) {
 	t.Parallel()
 	asking := make(chan struct{})
 	answer := make(chan struct{})
-	hb := &handlers{handle: func(ctx context.Context, l *Link, _ *Incoming) error {
+	hb := &handlers{handle: func(ctx context.Context, e *end, _ *Incoming) error {
 		close(asking)
-		_, err := l.Request(ctx, requestFrame(1, ""))
+		_, err := e.Request(ctx, requestFrame(1, ""))
 		return err
 	}}
-	ha := &handlers{handle: func(context.Context, *Link, *Incoming) error { <-answer; return nil }}
+	ha := &handlers{handle: func(context.Context, *end, *Incoming) error { <-answer; return nil }}
 	a, b := pair(t, ha, hb, options{})
 	done := make(chan error, 1)
 	go func() {
@@ -149,7 +154,7 @@ func TestFinishWhileAHandlerAsks(t *testing.T) {
 		done <- err
 	}()
 	receive(t, asking, "the handler")
-	b.Finish(bus.Errorf(bus.CodeGoingAway, "closing"))
+	b.link.Finish(bus.Errorf(bus.CodeGoingAway, "closing"))
 	close(answer)
 	if err := receive(t, done, "the request"); err != nil {
 		t.Errorf("the request whose handler asked back: %v", err)
@@ -164,17 +169,15 @@ func TestFinishThenDrop(t *testing.T) {
 	if err := a.SendAcked(t.Context(), ackedFrame(1)); err != nil {
 		t.Fatal(err)
 	}
-	b.Finish(bus.Errorf(bus.CodeGoingAway, "closing"))
+	b.link.Finish(bus.Errorf(bus.CodeGoingAway, "closing"))
 	b.Drop(bus.Errorf(bus.CodeAborted, "it takes too long"))
 	wantDropped(t, "who finished", b.wait(t), bus.CodeAborted)
 	wantDropped(t, "the other end", a.wait(t), bus.CodeAborted)
 }
 
-// Drop before Run: the peer is told once Run begins, however late that is, and
-
-// what was put before goes first.
-
-func TestDropBeforeRun(t *testing.T) {
+// Drop before Open: the link carries nothing any more, and who made the socket
+// says goodbye on it.
+func TestDropBeforeOpen(t *testing.T) {
 	t.Parallel()
 	synctestWithoutParallel(t, func(t *testing.T) {
 		pa, pb := Pipe(t, 16)
@@ -183,16 +186,44 @@ func TestDropBeforeRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		a.Drop(bus.Errorf(bus.CodeSuperseded, "again"))
-		time.Sleep(time.Minute)
+		time.Sleep(time.Hour)
 		if n := pa.aborts.Load(); n != 0 {
-			t.Errorf("the socket was torn down %d times before Run", n)
+			t.Errorf("its socket was torn down %d times: it belongs to who made it", n)
 		}
+		wantDropped(t, "Cause", a.Cause(), bus.CodeSuperseded)
+		wantDropped(t, "the session that it was to carry first", a.Stream.Cause(), bus.CodeSuperseded)
+		why := a.link.Open(Start{First: func(uint64) []byte { t.Error("a welcome is made"); return nil }})
+		wantDropped(t, "Open", why, bus.CodeSuperseded)
 		peer := &raw{pipe: pb, t: t}
 		pb.Handle(func(string) {}, func(string) {})
-		go func() {
-			defer close(a.over)
-			a.why = a.Run(wire.AppendWelcome(nil, &wire.WelcomeFrame{}), nil)
-		}()
+		go Refuse(pa, why)
+		wantCode(t, "the drop", peer.hearDrop(), bus.CodeSuperseded)
+		if n := pa.messages.Load(); n != 1 {
+			t.Errorf("%d messages were written, want the drop alone", n)
+		}
+		if err := peer.Close(bus.CloseNormal, ""); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// Drop before Run: the peer is told, and what was put before goes first.
+func TestDropBeforeRun(t *testing.T) {
+	t.Parallel()
+	synctestWithoutParallel(t, func(t *testing.T) {
+		pa, pb := Pipe(t, 16)
+		a := newEnd(pa, nil, options{}.orDefaults())
+		if err := a.Send(t.Context(), dataFrame(7, "")); err != nil {
+			t.Fatal(err)
+		}
+		welcome := func(seen uint64) []byte { return wire.AppendWelcome(nil, &wire.WelcomeFrame{Seen: int64(seen)}) }
+		if err := a.link.Open(Start{First: welcome}); err != nil {
+			t.Fatal(err)
+		}
+		a.Drop(bus.Errorf(bus.CodeSuperseded, "again"))
+		a.read()
+		peer := &raw{pipe: pb, t: t}
+		pb.Handle(func(string) {}, func(string) {})
 		peer.hear(wire.Welcome)
 		if f := peer.hear(wire.Data); f.N != 1 {
 			t.Errorf("data: got number %d, want 1", f.N)
@@ -205,16 +236,18 @@ func TestDropBeforeRun(t *testing.T) {
 	})
 }
 
-// Once Run begins, the end of a link that was dropped before is bounded.
-
+// The end of a link is bounded, also of one that was dropped before Run.
 func TestDropBeforeRunOfAPeerThatTakesNothing(t *testing.T) {
 	t.Parallel()
 	synctestWithoutParallel(t, func(t *testing.T) {
 		pa, _ := Pipe(t, 0)
 		a := newEnd(pa, nil, options{}.orDefaults())
-		a.Drop(bus.Errorf(bus.CodeSuperseded, "again"))
+		if err := a.link.Open(Start{}); err != nil {
+			t.Fatal(err)
+		}
 		begin := time.Now()
-		a.run()
+		a.Drop(bus.Errorf(bus.CodeSuperseded, "again"))
+		a.read()
 		wantDropped(t, "Run", a.wait(t), bus.CodeSuperseded)
 		if took := time.Since(begin); took != closeLimit {
 			t.Errorf("the end took %s, want %s", took, closeLimit)
@@ -222,27 +255,9 @@ func TestDropBeforeRunOfAPeerThatTakesNothing(t *testing.T) {
 	})
 }
 
-// A link that never runs leaves nothing behind but itself.
-
-func TestDropWithoutRun(t *testing.T) {
-	t.Parallel()
-	synctestWithoutParallel(t, func(t *testing.T) {
-		pa, _ := Pipe(t, 16)
-		a := newEnd(pa, nil, options{}.orDefaults())
-		a.Drop(bus.Errorf(bus.CodeAborted, "no"))
-		wantDropped(t, "Cause", a.Cause(), bus.CodeAborted)
-		time.Sleep(time.Hour)
-		if n := pa.aborts.Load(); n != 0 {
-			t.Errorf("its socket was torn down %d times: it belongs to who made it", n)
-		}
-	})
-}
-
-// Drop and Run at the same time: whatever comes first, the end is told and
-
-// nothing hangs.
-
-func TestDropRacesRun(t *testing.T) {
+// Drop and Open at the same time: whatever comes first, the other end is told
+// and nothing hangs.
+func TestDropRacesOpen(t *testing.T) {
 	t.Parallel()
 	for range 300 {
 		pa, pb := Pipe(t, 4)
@@ -250,14 +265,18 @@ func TestDropRacesRun(t *testing.T) {
 		b.run()
 		go a.Drop(bus.Errorf(bus.CodeAborted, "now"))
 		go func() { _ = a.Send(context.Background(), dataFrame(1, "")) }() // it may come too late
-		a.run()
-		wantDropped(t, "who dropped", a.wait(t), bus.CodeAborted)
+		if why := a.link.Open(Start{}); why != nil {
+			wantDropped(t, "Open", why, bus.CodeAborted)
+			Refuse(pa, why)
+		} else {
+			a.read()
+			wantDropped(t, "who dropped", a.wait(t), bus.CodeAborted)
+		}
 		wantDropped(t, "who was dropped", b.wait(t), bus.CodeAborted)
 	}
 }
 
 // What is queued and has credit goes before the drop.
-
 func TestDropAfterWhatIsQueued(t *testing.T) {
 	t.Parallel()
 	var handled atomic.Int64
@@ -279,7 +298,6 @@ func TestDropAfterWhatIsQueued(t *testing.T) {
 }
 
 // A peer that takes nothing does not hold the end up.
-
 func TestDropOfAPeerThatTakesNothing(t *testing.T) {
 	t.Parallel()
 	synctestWithoutParallel(t, func(t *testing.T) {
@@ -308,7 +326,7 @@ func TestWriteError(t *testing.T) {
 		var broken error = bus.Errorf(bus.CodeUnavailable, "the line broke")
 		a.pipe.writeError.Store(&broken)
 		if ping {
-			a.Probe(time.Minute)
+			a.link.Probe(time.Minute)
 		} else if err := a.Send(t.Context(), dataFrame(1, "")); err != nil {
 			t.Fatal(err)
 		}
@@ -327,7 +345,7 @@ func TestLineBreaks(t *testing.T) {
 		_, err := a.Request(context.Background(), requestFrame(1, ""))
 		errs <- err
 	}()
-	for b.inboxIdle() {
+	for b.idle() {
 		runtime.Gosched()
 	}
 	a.pipe.Abort()
@@ -336,26 +354,18 @@ func TestLineBreaks(t *testing.T) {
 	wantDropped(t, "the request", receive(t, errs, "the request"), bus.CodeSessionLost)
 }
 
-func (l *Link) inboxIdle() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.inbox.idle()
+func (e *end) idle() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.inbox.idle()
 }
 
-// A peer that says goodbye below the frames is answered.
-
 // An idle link is one goroutine, and holds no buffers.
-
 func TestIdleLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
-		close(gate)
 		var handled atomic.Int64
-		before := runtime.NumGoroutine()
-		pa, pb := Pipe(t, 64)
-		a, b := newEnd(pa, nil, options{}.orDefaults()), newEnd(pb, counting(&handled, gate), options{}.orDefaults())
-		a.run()
-		b.run()
+		a, b := pair(t, nil, counting(&handled, gate), options{room: 64})
 		done := make(chan error, 1000)
 		for i := range int64(cap(done)) {
 			go func() {
@@ -363,6 +373,8 @@ func TestIdleLink(t *testing.T) {
 				done <- err
 			}()
 		}
+		synctest.Wait() // all of them wait
+		close(gate)
 		for range cap(done) {
 			if err := <-done; err != nil {
 				t.Fatal(err)
@@ -370,20 +382,32 @@ func TestIdleLink(t *testing.T) {
 		}
 		time.Sleep(2 * ackDelay)
 		synctest.Wait()
-		if got := runtime.NumGoroutine() - before; got != 2 {
-			t.Errorf("two idle links are %d goroutines, want 2", got)
+		if got := linksGoroutines(); len(got) != 2 {
+			t.Errorf("two idle links are %d goroutines, want 2: %s", len(got), got)
 		}
 		for name, e := range map[string]*end{"a": a, "b": b} {
 			e.mu.Lock()
-			if e.inbox.waiting != nil || e.inbox.taken != nil {
-				t.Errorf("%s: the idle inbox holds something", name)
+			if !e.inbox.empty() || e.Stream.memoryLocked() != 0 {
+				t.Errorf("%s: the idle stream takes %d bytes", name, e.Stream.memoryLocked())
 			}
-			if e.waiting != nil || len(e.requests) != 0 || e.ackTimer != nil || e.session.Queued() != 0 {
+			if e.waiting != nil || len(e.requests) != 0 || e.link.ackTimer != nil || e.session.Queued() != 0 {
 				t.Errorf("%s: the idle link holds something: waiting %d, queued %d", name, len(e.waiting), e.session.Queued())
 			}
 			e.mu.Unlock()
 		}
-		a.Drop(bus.Errorf(bus.CodeGoingAway, "over"))
-		_, _ = a.wait(t), b.wait(t)
 	})
+}
+
+// linksGoroutines returns the stacks of this bubble's links and streams.
+func linksGoroutines() (stacks []string) {
+	buf := make([]byte, 1<<20)
+	all := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
+	bubble := regexp.MustCompile(`synctest bubble \d+\]`).FindString(all[0])
+	for _, stack := range all {
+		head, _, _ := strings.Cut(stack, "\n")
+		if strings.Contains(head, bubble) && (strings.Contains(stack, "link.(*Link)") || strings.Contains(stack, "link.(*Stream)")) {
+			stacks = append(stacks, stack)
+		}
+	}
+	return stacks
 }

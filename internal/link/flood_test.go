@@ -13,7 +13,7 @@ import (
 func TestCallsAreAnsweredInOrder(t *testing.T) {
 	t.Parallel()
 	block := make(chan struct{})
-	h := &handlers{handle: func(context.Context, *Link, *Incoming) error { <-block; return nil }}
+	h := &handlers{handle: func(context.Context, *end, *Incoming) error { <-block; return nil }}
 	a, peer := rawPeer(t, h, options{credit: 4 << 10})
 	call := []byte{0x94, byte(wire.Call), 0xa4, 'e', 'c', 'h', 'o', 0xc4, 0}
 	peer.say(dataFrame(1, ""))
@@ -43,7 +43,7 @@ func TestCallFlood(t *testing.T) {
 	t.Parallel()
 	block := make(chan struct{})
 	defer close(block)
-	h := &handlers{handle: func(context.Context, *Link, *Incoming) error { <-block; return nil }}
+	h := &handlers{handle: func(context.Context, *end, *Incoming) error { <-block; return nil }}
 	_, peer := rawPeer(t, h, options{credit: 4 << 10})
 	call := []byte{0x94, byte(wire.Call), 0xa4, 'e', 'c', 'h', 'o', 0xc4, 0}
 	peer.say(dataFrame(1, ""))
@@ -56,8 +56,8 @@ func TestCallFlood(t *testing.T) {
 func TestAnswersThatNobodyAcknowledges(t *testing.T) {
 	t.Parallel()
 	handled := make(chan struct{}, 1000)
-	h := &handlers{handle: func(ctx context.Context, l *Link, in *Incoming) error {
-		err := l.Reply(ctx, in.N, must(wire.AppendAnswer(nil, in.N, msg("Note"), note{Text: strings.Repeat("x", 1000)})))
+	h := &handlers{handle: func(ctx context.Context, e *end, in *Incoming) error {
+		err := e.Reply(ctx, in.N, must(wire.AppendAnswer(nil, in.N, msg("Note"), note{Text: strings.Repeat("x", 1000)})))
 		handled <- struct{}{}
 		return err
 	}}
@@ -68,7 +68,9 @@ func TestAnswersThatNobodyAcknowledges(t *testing.T) {
 	for range 10 {
 		receive(t, handled, "a handler")
 	}
-	peer.hear(wire.Answer)
+	for n := uint64(0); n < 10; n = peer.hear(wire.Answer).N {
+		continue
+	}
 	if got := a.Queued(); got > 10<<10 {
 		t.Errorf("%d bytes of answers are kept, want at most %d", got, 10<<10)
 	}
@@ -117,8 +119,8 @@ func TestAnswersToNothing(t *testing.T) {
 
 func TestErrorFlood(t *testing.T) {
 	t.Parallel()
-	block := make(chan struct{})
-	h := &handlers{handle: func(context.Context, *Link, *Incoming) error { <-block; return nil }}
+	running, block := make(chan struct{}), make(chan struct{})
+	h := &handlers{handle: func(context.Context, *end, *Incoming) error { close(running); <-block; return nil }}
 	a, peer := rawPeer(t, h, options{room: 4096})
 	const n = 1000
 	for i := range int64(n) {
@@ -130,6 +132,7 @@ func TestErrorFlood(t *testing.T) {
 		continue
 	}
 	peer.say(requestFrame(1, ""))
+	receive(t, running, "the handler")
 	long := &bus.Error{Code: bus.CodeInternal, Reason: strings.Repeat("x", 1000)}
 	for i := range uint64(n) {
 		peer.say(wire.AppendError(nil, i+1, long))
@@ -139,17 +142,14 @@ func TestErrorFlood(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.mu.Lock()
-	waiting, size := len(a.inbox.taken)-1, 0 // but for the request
-	if b := a.inbox.waiting; b != nil {
-		waiting, size = waiting+len(b.frames), cap(b.bytes)
-	}
+	waiting, size := len(a.inbox.failures), a.inbox.memory()
 	a.mu.Unlock()
-	if waiting > maxErrors || size > 64<<10 {
-		t.Errorf("%d errors wait, in %d bytes; want at most %d", waiting, size, maxErrors)
+	if waiting != maxFailures || size > 64<<10 {
+		t.Errorf("%d errors wait, and %d bytes beside them; want %d", waiting, size, maxFailures)
 	}
 	close(block)
 	peer.hear(wire.Answer)
-	for len(h.failures()) < maxErrors {
+	for len(h.failures()) < maxFailures {
 		runtime.Gosched()
 	}
 }

@@ -24,7 +24,7 @@ type Incoming struct {
 	// Fault says why it must not be handled.
 	Fault *bus.Error
 
-	canceled bool // guarded by the link's mu
+	canceled bool // guarded by the stream's mu
 	from, to int  // of Body, in the inbox's bytes
 }
 
@@ -32,15 +32,18 @@ type Incoming struct {
 func (in *Incoming) asks() bool { return in.Kind == wire.Request || in.Kind == wire.Call }
 
 // inbox holds what waits for the deliverer. Its bytes are bounded by the
-// credit that this end granted. It is guarded by the link's mu.
+// credit that this end granted. It is guarded by the stream's mu.
 type inbox struct {
-	waiting *batch     // nil while nothing waits
-	taken   []Incoming // the deliverer's batch in hand
+	waiting *batch // nil while nothing waits
+	taken   *batch // that the deliverer took; nil: none
+	at      int    // the next of its frames
+	shared  bool   // somebody beside the deliverer reads it
 
 	delivering bool
 	running    int // handlers that run beside the deliverer
-	errors     int // error frames among what waits
 	closed     bool
+	failures   []*bus.Error // one-way messages of ours that the peer could not take, to be reported
+	reporting  bool
 	limit      *time.Timer
 }
 
@@ -50,7 +53,7 @@ type batch struct {
 	bytes  []byte // that their bodies are in
 }
 
-// batches are shared, so that an idle link holds none. Measured: a batch of its
+// batches are shared, so that an idle stream holds none. Measured: a batch of its
 // own for each time was two thirds of what a link allocates.
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
@@ -60,19 +63,29 @@ const (
 	maxKeptFrames = 1 << 10
 )
 
+// empty tells whether nothing waits.
+func (q *inbox) empty() bool { return q.waiting == nil && q.taken == nil }
+
 // idle tells whether nothing waits and nothing is handled.
-func (q *inbox) idle() bool { return q.waiting == nil && !q.delivering && q.running == 0 }
+func (q *inbox) idle() bool { return q.empty() && !q.delivering && q.running == 0 }
+
+// memory returns how many bytes it takes.
+func (q *inbox) memory() (n int) {
+	for _, b := range [2]*batch{q.waiting, q.taken} {
+		if b != nil {
+			n += cap(b.bytes) + cap(b.frames)*incomingSize
+		}
+	}
+	return n
+}
+
+// incomingSize is about what an Incoming takes, in bytes.
+const incomingSize = 160
 
 // push copies a frame: its bytes belong to the reader.
 func (q *inbox) push(f *wire.Frame) {
 	if q.closed {
 		return
-	}
-	if f.Kind == wire.Error {
-		if q.errors == maxErrors {
-			return
-		}
-		q.errors++
 	}
 	if q.waiting == nil {
 		q.waiting = batches.Get().(*batch) // the pool holds nothing else
@@ -97,32 +110,37 @@ func (q *inbox) push(f *wire.Frame) {
 	b.frames = append(b.frames, in)
 }
 
-// take hands over all that waits.
-func (q *inbox) take() *batch {
-	b := q.waiting
-	q.waiting, q.taken = nil, b.frames
-	return b
-}
-
-// giveBack ends the batch in hand. Unless somebody reads it still, it is used
-// again.
-func (q *inbox) giveBack(b *batch, shared bool) {
-	q.taken = nil
-	if !shared && cap(b.bytes) <= maxKept && cap(b.frames) <= maxKeptFrames {
-		clear(b.frames)
-		b.frames, b.bytes = b.frames[:0], b.bytes[:0]
-		batches.Put(b)
+// next returns the oldest frame that waits, or nil; it waits on until at is moved.
+// Once all of a batch has been handled, its memory is used again, unless somebody
+// reads it still.
+func (q *inbox) next() *Incoming {
+	if q.taken != nil && q.at == len(q.taken.frames) {
+		if b := q.taken; !q.shared && cap(b.bytes) <= maxKept && cap(b.frames) <= maxKeptFrames {
+			clear(b.frames)
+			b.frames, b.bytes = b.frames[:0], b.bytes[:0]
+			batches.Put(b)
+		}
+		q.taken = nil
 	}
+	if q.taken == nil {
+		if q.waiting == nil {
+			return nil
+		}
+		q.taken, q.waiting, q.at, q.shared = q.waiting, nil, 0, false
+	}
+	in := &q.taken.frames[q.at]
+	in.Body = q.taken.bytes[in.from:in.to:in.to]
+	return in
 }
 
 // cancel marks a request that still waits, here or with the deliverer.
 func (q *inbox) cancel(n uint64) {
-	all := [2][]Incoming{q.taken}
-	if q.waiting != nil {
-		all[1] = q.waiting.frames
-	}
-	for _, frames := range all {
-		// By their numbers, which rise; the rest of a taken one is the deliverer's.
+	for _, b := range [2]*batch{q.taken, q.waiting} {
+		if b == nil {
+			continue
+		}
+		frames := b.frames
+		// By their numbers, which rise.
 		i := sort.Search(len(frames), func(i int) bool { return frames[i].N >= n })
 		if i < len(frames) && frames[i].N == n {
 			frames[i].canceled = true
@@ -132,9 +150,20 @@ func (q *inbox) cancel(n uint64) {
 
 // clear throws away what waits, now and later.
 func (q *inbox) clear() {
-	q.closed, q.waiting = true, nil
+	q.closed, q.waiting, q.taken = true, nil, nil
 }
 
-// maxErrors bounds the error frames that wait to be reported: they consume no
+// fail takes the peer's word that a one-way message failed. It is reported also
+// when what else has arrived must wait, or is thrown away: it is why the link ends.
+func (q *inbox) fail(why *bus.Error) {
+	if len(q.failures) < maxFailures {
+		q.failures = append(q.failures, why)
+	}
+}
+
+// reports tells whether a failure is still to be reported.
+func (q *inbox) reports() bool { return len(q.failures) > 0 || q.reporting }
+
+// maxFailures bounds the failures that wait to be reported: they consume no
 // credit. Those beyond it are not reported.
-const maxErrors = 64
+const maxFailures = 64

@@ -8,7 +8,7 @@ import (
 )
 
 // keepalive watches the line from the side that pings. It is guarded by the
-// link's mu.
+// stream's mu.
 type keepalive struct {
 	timer   *time.Timer
 	pending bool          // a ping is unanswered
@@ -32,8 +32,8 @@ func (l *Link) startKeepalive() {
 // keepAlive is the timer's function: it pings, or finds that the last ping was
 // not answered in time.
 func (l *Link) keepAlive() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.stream.mu.Lock()
+	defer l.stream.mu.Unlock()
 	if l.ending != nil {
 		return
 	}
@@ -51,8 +51,8 @@ func (l *Link) keepAlive() {
 
 // Probe sends a ping now and ends the link if it is not answered within d.
 func (l *Link) Probe(d time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.stream.mu.Lock()
+	defer l.stream.mu.Unlock()
 	if l.ending != nil || l.alive.pending {
 		return
 	}
@@ -73,8 +73,8 @@ func (l *Link) pingLocked(d time.Duration) {
 
 // onPong is called by the reader.
 func (l *Link) onPong(payload string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.stream.mu.Lock()
+	defer l.stream.mu.Unlock()
 	if !l.alive.pending || payload != pingPayload {
 		return
 	}
@@ -88,8 +88,8 @@ func (l *Link) onPong(payload string) {
 
 // onPing is called by the reader; the writer answers.
 func (l *Link) onPing(payload string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.stream.mu.Lock()
+	defer l.stream.mu.Unlock()
 	if l.ending != nil {
 		return
 	}

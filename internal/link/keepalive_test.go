@@ -70,8 +70,8 @@ func TestProbe(t *testing.T) {
 				b.run()
 			}
 			begin := time.Now()
-			a.Probe(5 * time.Second)
-			a.Probe(time.Second) // one is under way
+			a.link.Probe(5 * time.Second)
+			a.link.Probe(time.Second) // one is under way
 			if answers {
 				time.Sleep(time.Hour)
 				if err := a.Cause(); err != nil {
@@ -98,11 +98,11 @@ func TestPongs(t *testing.T) {
 		a, b := newEnd(pa, nil, options{}.orDefaults()), newEnd(pb, nil, options{}.orDefaults())
 		a.run()
 		b.run()
-		a.Probe(5 * time.Second)
-		synctest.Wait() // it is answered
-		a.keepAlive()   // and its timer comes too late
+		a.link.Probe(5 * time.Second)
+		synctest.Wait()    // it is answered
+		a.link.keepAlive() // and its timer comes too late
 		a.mu.Lock()
-		if a.alive.pending || len(a.pings) != 0 {
+		if a.link.alive.pending || len(a.link.pings) != 0 {
 			t.Error("a probe's late timer began another, which has no time")
 		}
 		a.mu.Unlock()
@@ -111,14 +111,14 @@ func TestPongs(t *testing.T) {
 			t.Errorf("a probe's late timer ended the link: %v", err)
 		}
 		a.mu.Lock()
-		a.alive.pending = true
+		a.link.alive.pending = true
 		a.mu.Unlock()
-		a.onPong("something else")
-		if !a.alive.pending {
+		a.link.onPong("something else")
+		if !a.link.alive.pending {
 			t.Error("a pong that answers no ping of ours was taken for one")
 		}
-		a.onPong(pingPayload)
-		if a.alive.pending {
+		a.link.onPong(pingPayload)
+		if a.link.alive.pending {
 			t.Error("our ping's pong was not taken for one")
 		}
 		a.Drop(bus.Errorf(bus.CodeGoingAway, "over"))
@@ -147,7 +147,7 @@ func TestPingFloodWhileTheWriterIsBlocked(t *testing.T) {
 			synctest.Wait()
 		}
 		a.mu.Lock()
-		if got := len(a.pongs); got != maxPongs || a.pongs[got-1] != "9" {
+		if got := len(a.link.pongs); got != maxPongs || a.link.pongs[got-1] != "9" {
 			t.Errorf("%d pongs wait, want the newest %d", got, maxPongs)
 		}
 		a.mu.Unlock()

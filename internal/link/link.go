@@ -7,21 +7,12 @@ import (
 	"time"
 
 	"busd/bus"
-	"busd/internal/session"
 	"busd/internal/wire"
 )
 
-// Limits of a link's end.
-const (
-	// FinishLimit is how long the handlers of a connection that its peer
-	// closed in good order may go on with what had already arrived.
-	FinishLimit = 5 * time.Second
-	// closeLimit is how long the last frames, the drop and the goodbye may
-	// take before the socket is torn down.
-	closeLimit = 5 * time.Second
-	// ackDelay is how long an ack may wait for company.
-	ackDelay = time.Second
-)
+// closeLimit is how long the last frames, the drop and the goodbye may take
+// before the socket is torn down.
+const closeLimit = 5 * time.Second
 
 // A Handler gives a link's messages their meaning.
 type Handler interface {
@@ -36,15 +27,20 @@ type Handler interface {
 	// Failed reports a message that the peer could not take (err.Remote), or
 	// whose handler failed or panicked here.
 	Failed(message string, err *bus.Error)
+	// Goaway is told that the peer asks this end to move to another link, or that
+	// it begins nothing more on this one. It is called by the reader, and must not
+	// wait.
+	Goaway(g *wire.GoawayFrame)
 }
 
 // Config is what a link needs to know. All fields are required but where zero
 // is said to mean something.
 type Config struct {
 	Socket  Socket
-	Session *session.Session
 	Decoder wire.Decoder
 	Handler Handler
+	// Heard is called by the reader after the first frame; nil: by nobody.
+	Heard func()
 	// MessageLimit bounds a WebSocket message, which may hold several frames.
 	MessageLimit int
 	// Silence ends the link when nothing came for so long; 0: no such limit.
@@ -55,40 +51,29 @@ type Config struct {
 	PongWithin time.Duration
 }
 
-// A Link is one connection. Its methods may be called concurrently, also
-// after its end.
+// A Link is one connection, which may carry a stream. Its methods may be called
+// concurrently, also after its end.
 type Link struct {
-	cfg Config
+	cfg    Config
+	stream *Stream
 
-	// conn is done when the link ends; handling when its handlers must.
-	conn        context.Context
-	endConn     context.CancelCauseFunc
-	handling    context.Context
-	endHandling context.CancelCauseFunc
-	work        sync.WaitGroup // writer, deliverer, concurrent handlers
+	// conn is done when the link ends.
+	conn    context.Context
+	endConn context.CancelCauseFunc
+	work    sync.WaitGroup // the writer
 
-	// Owned by the deliverer. It outlives each of them, as handlers do that run
-	// beside one.
-	lanes lanes
-
-	mu sync.Mutex
-	// Guarded by mu.
-	session   *session.Session
+	// Guarded by the stream's mu.
 	opened    bool
 	writing   bool
 	pings     []string // to write
 	pongs     []string
 	cancels   []uint64
+	goaway    []byte // to write: the frame
 	ending    *ending
-	finishing *bus.Error    // end with this once what has arrived is handled
-	waiters   [2][]*waiter  // for room, by lane
-	flushing  chan struct{} // closed when there may be nothing left to write or to ack
-	gaveBack  time.Time     // when the peer last acknowledged anything
-	tags      uint64
-	waiting   map[uint64]chan Answer // by tag
-	most      int                    // how many ever waited at once
-	inbox     inbox
-	requests  map[uint64]*request // the peer's, while they are handled
+	finishing *bus.Error // end with this once what has arrived is handled
+	leaving   *bus.Error // end with this once all that was begun is finished
+	running   int        // handlers of what it carried
+	passed    bool       // nobody waits for them any more
 	ackTimer  *time.Timer
 	abort     *time.Timer
 	alive     keepalive
@@ -99,46 +84,126 @@ type ending struct {
 	cause  *bus.Error // what is reported
 	say    *bus.Error // what the peer is told; nil: nothing
 	close  int        // WebSocket close code
+	left   int        // bytes of what is queued that go before the goodbye
 	said   bool
 	remote bool // the peer ended it, in good order
 }
 
-// New makes a link over a socket that has been greeted. It starts nothing and
-// does no I/O: frames may be put at once, and are written once Run opens it.
-func New(cfg Config) *Link {
-	l := &Link{cfg: cfg, session: cfg.Session}
+// New makes a link over a socket that has been greeted. It starts nothing, does
+// no I/O and carries nothing before [Link.Open].
+func New(cfg Config, s *Stream) *Link {
+	l := &Link{cfg: cfg, stream: s}
 	l.conn, l.endConn = context.WithCancelCause(context.Background())
-	l.handling, l.endHandling = context.WithCancelCause(context.WithValue(context.Background(), handlerKey{}, l))
 	cfg.Socket.Handle(l.onPing, l.onPong)
 	return l
 }
 
-// Run opens the link, reads until it ends, and returns why, once all of it has
-// ended: the writer has written the last frame, the last handler has
-// returned. first is written before anything else (a welcome), head is what
-// has been read already; both may be nil. The error matches [bus.ErrDropped].
-func (l *Link) Run(first, head []byte) error {
-	l.open(first)
+// A Start says how a link begins to carry its stream.
+type Start struct {
+	// Resume goes on with a session that another link carried.
+	Resume bool
+	// Seen is the last of our frames that the peer says it has, Offered the last
+	// of its frames that it was told we have; of a resume only.
+	Seen, Offered uint64
+	// First makes what is written before everything else, a welcome, from the
+	// number of the last frame that this end has seen; nil: nothing is.
+	First func(seen uint64) []byte
+}
+
+// Open makes the link carry its stream, instead of the one that did. It fails,
+// and nothing changes, if the session or the link has ended, or cannot be
+// resumed from there.
+func (l *Link) Open(start Start) *bus.Error {
+	s := l.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case l.ending != nil:
+		return l.ending.cause
+	case s.over != nil:
+		return s.over
+	}
+	if start.Resume {
+		tags, err := s.session.Resume(start.Seen, start.Offered)
+		if err != nil {
+			return err
+		}
+		s.ackedTagsLocked(tags)
+		l.cancels = s.session.Revoked()
+		s.counts.Repeated += uint64(s.session.Repeated())
+	}
+	old := s.link
+	s.link, s.carrier, s.held, s.closing = l, l, false, nil
+	if old != nil {
+		old.cancels, old.goaway = nil, nil // these are the new one's to say
+	}
+	var first []byte
+	if start.First != nil {
+		first = start.First(s.session.Seen())
+	}
+	l.opened = true
+	s.gaveBack = time.Now() // who waits for room has a peer again
+	s.grewLocked()
+	l.startKeepalive()
+	l.wake(first)
+	s.roomLocked()
+	s.flushedLocked()
+	s.deliverLocked()
+	return nil
+}
+
+// Run reads until the link ends, and returns why, once all of it has ended: the
+// writer has written the last frame, the last handler of what it carried has
+// returned, or [Link.Pass] was called. head is what has been read already; it
+// may be nil. The error matches [bus.ErrDropped].
+func (l *Link) Run(head []byte) error {
 	l.cfg.Socket.Limit(l.cfg.MessageLimit, l.cfg.Silence, time.Time{})
 	l.read(head)
-	l.endHandlersLater()
 	l.work.Wait()
 	l.cfg.Socket.Abort()
-	l.stopTimers()
-	l.endHandling(l.Cause())
+	l.gone()
 	return l.Cause()
 }
 
-// open lets the writer run.
-func (l *Link) open(first []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.opened = true
-	if l.ending != nil {
-		l.abortLaterLocked()
+// gone waits for the handlers.
+func (l *Link) gone() {
+	s := l.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range []*time.Timer{l.ackTimer, l.abort, l.alive.timer} {
+		if t != nil {
+			t.Stop()
+		}
 	}
-	l.startKeepalive()
-	l.wake(first)
+	s.releaseLocked(l)
+	for (!l.passed && s.busyLocked(l)) || (s.carrier == l && s.inbox.reports()) {
+		s.quiet.Wait()
+	}
+	if s.over != nil && s.carrier == l {
+		if s.inbox.limit != nil {
+			s.inbox.limit.Stop()
+		}
+		s.endHandling(s.over)
+	}
+}
+
+// busyLocked tells whether handlers run that began on the link, or, on the last
+// link, on one before it; or whether those of a session that ended in good order
+// go on with what it has brought.
+func (s *Stream) busyLocked(l *Link) bool {
+	if s.carrier != l {
+		return l.running > 0
+	}
+	return s.handlesLocked() || (s.over != nil && !s.inbox.closed && !s.inbox.idle())
+}
+
+// Pass makes Run not wait for handlers: what they handle is another link's
+// business now.
+func (l *Link) Pass() {
+	l.stream.mu.Lock()
+	defer l.stream.mu.Unlock()
+	l.passed = true
+	l.stream.quiet.Broadcast()
 }
 
 // abortLaterLocked bounds how long the end may take.
@@ -151,30 +216,41 @@ func (l *Link) Context() context.Context { return l.conn }
 func (l *Link) Cause() error { return context.Cause(l.conn) }
 
 // Drop ends the link and tells the peer why, after what is queued and has
-// credit. Handlers' contexts end; what was not handled is thrown away. It
-// returns at once. Only the first end counts.
-func (l *Link) Drop(why *bus.Error) { l.drop(why, why.Code.CloseCode()) }
+// credit. It returns at once. Only the first end counts. Whether the session
+// ends too is for [StreamConfig.Ends] to say; if it does, handlers' contexts
+// end, and what was not handled is thrown away.
+func (l *Link) Drop(why *bus.Error) {
+	l.stream.mu.Lock()
+	defer l.stream.mu.Unlock()
+	l.dropLocked(why)
+}
 
-func (l *Link) drop(why *bus.Error, closeCode int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.endLocked(ending{cause: why.Dropped(), say: why, close: closeCode})
+func (l *Link) dropLocked(why *bus.Error) {
+	l.endLocked(ending{cause: why.Dropped(), say: why, close: why.Code.CloseCode()})
 }
 
 // Finish ends the link like Drop, but lets what has already arrived be handled
 // first. Nothing that arrives later is taken.
 func (l *Link) Finish(why *bus.Error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.stream.mu.Lock()
+	defer l.stream.mu.Unlock()
 	if l.finishing == nil {
 		l.finishing = why
 	}
 	l.finishIfIdleLocked()
 }
 
+// finishIfIdleLocked ends a link that waited for its handlers, or for all that
+// was begun on it.
 func (l *Link) finishIfIdleLocked() {
-	if l.finishing != nil && l.inbox.idle() {
-		l.endLocked(ending{cause: l.finishing.Dropped(), say: l.finishing, close: l.finishing.Code.CloseCode()})
+	s := l.stream
+	if l.ending != nil || !s.inbox.idle() {
+		return
+	}
+	if l.finishing != nil {
+		l.dropLocked(l.finishing)
+	} else if l.leaving != nil && s.link == l {
+		l.leaveIfDoneLocked()
 	}
 }
 
@@ -195,57 +271,45 @@ func (l *Link) fail(err error) {
 	default:
 		end.say = e
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.stream.mu.Lock()
+	defer l.stream.mu.Unlock()
 	l.endLocked(end)
 }
 
 // endLocked is the one place where a link ends. What changes with it changes
-// here: waiters fail, room is no longer waited for, the goodbye is written.
+// here: what it carried waits for the next link, or ends with it, and the
+// goodbye is written.
 func (l *Link) endLocked(e ending) {
 	if l.ending != nil {
 		return
 	}
+	s := l.stream
 	l.ending = &e
-	lost := bus.Wrap(bus.CodeSessionLost, e.cause, "the connection ended before the peer answered").Dropped()
-	for tag, ch := range l.waiting {
-		delete(l.waiting, tag)
-		ch <- Answer{Err: lost}
-	}
 	l.endConn(e.cause)
-	if !e.remote {
-		l.inbox.clear()
-		l.endHandling(e.cause)
+	if s.link == l {
+		e.left = 2 * s.session.Queued() // their numbers come to them
+		if s.cfg.Ends == nil || s.cfg.Ends(e.cause) {
+			s.endLocked(e.cause, e.remote)
+		} else {
+			s.held = true
+			s.quiet.Broadcast()
+		}
+		if e.said {
+			s.releaseLocked(l)
+		}
+	} else if !l.opened && s.carrier == nil { // refused before it carried anything
+		s.endLocked(e.cause, false)
 	}
-	if l.opened { // else Run will find the end
+	if l.opened {
 		l.abortLaterLocked()
 		l.wakeLocked()
 	}
 }
 
-// endHandlersLater gives the handlers of a link that its peer closed in good
-// order a while for what had arrived.
-func (l *Link) endHandlersLater() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.inbox.idle() {
-		return
-	}
-	cause := l.ending.cause
-	l.inbox.limit = time.AfterFunc(FinishLimit, func() {
-		l.mu.Lock()
-		l.inbox.clear()
-		l.mu.Unlock()
-		l.endHandling(cause)
-	})
-}
-
-func (l *Link) stopTimers() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, t := range []*time.Timer{l.ackTimer, l.abort, l.inbox.limit, l.alive.timer} {
-		if t != nil {
-			t.Stop()
-		}
+// releaseLocked lets go of the stream.
+func (s *Stream) releaseLocked(l *Link) {
+	if s.link == l {
+		s.link = nil
+		s.grewLocked()
 	}
 }

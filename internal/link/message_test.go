@@ -20,7 +20,7 @@ func TestMessagesInOrder(t *testing.T) {
 	t.Parallel()
 	const n = 5000
 	got := make(chan note, n)
-	hb := &handlers{handle: func(_ context.Context, _ *Link, in *Incoming) error {
+	hb := &handlers{handle: func(_ context.Context, _ *end, in *Incoming) error {
 		m, err := unpackNote(in.Body)
 		got <- m
 		return err
@@ -46,15 +46,15 @@ func TestMessagesInOrder(t *testing.T) {
 
 func TestRequests(t *testing.T) {
 	t.Parallel()
-	hb := &handlers{handle: func(ctx context.Context, l *Link, in *Incoming) error {
+	hb := &handlers{handle: func(ctx context.Context, e *end, in *Incoming) error {
 		m, _ := unpackNote(in.Body)
 		switch m.Text {
 		case "reply":
 			frame := must(wire.AppendAnswer(nil, in.N, msg("Note"), note{ID: m.ID + 1}))
-			if err := l.Reply(ctx, in.N, frame); err != nil {
+			if err := e.Reply(ctx, in.N, frame); err != nil {
 				return err
 			}
-			if err := l.Reply(ctx, in.N, frame); bus.CodeOf(err) != bus.CodeFailedPrecondition {
+			if err := e.Reply(ctx, in.N, frame); bus.CodeOf(err) != bus.CodeFailedPrecondition {
 				return fmt.Errorf("a second reply: got %w", err)
 			}
 		case "fail":
@@ -98,7 +98,7 @@ func TestOneWayThatFails(t *testing.T) {
 	t.Parallel()
 	for _, keep := range []bool{false, true} {
 		ha := &handlers{}
-		hb := &handlers{keep: keep, handle: func(context.Context, *Link, *Incoming) error {
+		hb := &handlers{keep: keep, handle: func(context.Context, *end, *Incoming) error {
 			return bus.Errorf(bus.CodeAborted, "not today")
 		}}
 		a, b := pair(t, ha, hb, options{})
@@ -127,7 +127,7 @@ func TestOneWayThatFails(t *testing.T) {
 
 func TestPermissionDeniedKeepsTheConnection(t *testing.T) {
 	t.Parallel()
-	hb := &handlers{handle: func(context.Context, *Link, *Incoming) error {
+	hb := &handlers{handle: func(context.Context, *end, *Incoming) error {
 		return bus.Errorf(bus.CodePermissionDenied, "not for you")
 	}}
 	a, b := pair(t, nil, hb, options{})
@@ -141,25 +141,32 @@ func TestPermissionDeniedKeepsTheConnection(t *testing.T) {
 	}
 }
 
-func TestGoexitEndsTheLink(t *testing.T) {
+// A handler that ends its goroutine is one that failed: a request is answered,
+// a one-way message ends the connection.
+func TestGoexit(t *testing.T) {
 	t.Parallel()
-	hb := &handlers{handle: func(context.Context, *Link, *Incoming) error { runtime.Goexit(); return nil }}
+	hb := &handlers{handle: func(context.Context, *end, *Incoming) error { runtime.Goexit(); return nil }}
 	a, b := pair(t, nil, hb, options{})
-	if _, err := a.Request(t.Context(), requestFrame(1, "")); err == nil {
-		t.Error("a request whose handler ended its goroutine: got no error")
+	for i := range int64(3) {
+		_, err := a.Request(t.Context(), requestFrame(i, ""))
+		wantCode(t, "a request whose handler ended its goroutine", err, bus.CodeInternal)
+	}
+	if err := b.Cause(); err != nil {
+		t.Errorf("a request that fails must not end its connection: %v", err)
+	}
+	if err := a.Send(t.Context(), dataFrame(1, "")); err != nil {
+		t.Fatal(err)
 	}
 	wantDropped(t, "the handler's end", b.wait(t), bus.CodeInternal)
 	wantDropped(t, "the other end", a.wait(t), bus.CodeInternal)
 }
 
 // A request can be canceled wherever it is: unsent, on its way, behind another
-
 // in the deliverer's hand, or in its handler.
-
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	running, ends := make(chan int64, 10), make(chan error, 10)
-	hb := &handlers{handle: func(ctx context.Context, _ *Link, in *Incoming) error {
+	hb := &handlers{handle: func(ctx context.Context, _ *end, in *Incoming) error {
 		m, _ := unpackNote(in.Body)
 		if m.Text == "now" {
 			ends <- context.Cause(ctx)
@@ -198,7 +205,6 @@ func TestCancel(t *testing.T) {
 }
 
 // Cancels and answers that meet leave nothing behind.
-
 func TestCancelRaces(t *testing.T) {
 	t.Parallel()
 	a, b := pair(t, nil, &handlers{}, options{credit: 8 << 10})
@@ -229,8 +235,8 @@ func TestCancelRaces(t *testing.T) {
 	}
 	for name, e := range map[string]*end{"a": a, "b": b} {
 		e.mu.Lock()
-		if len(e.waiting)+len(e.requests)+len(e.cancels) != 0 {
-			t.Errorf("%s: left behind: %d who wait, %d requests, %d cancels", name, len(e.waiting), len(e.requests), len(e.cancels))
+		if len(e.waiting)+len(e.requests)+len(e.link.cancels) != 0 {
+			t.Errorf("%s: left behind: %d who wait, %d requests, %d cancels", name, len(e.waiting), len(e.requests), len(e.link.cancels))
 		}
 		e.mu.Unlock()
 	}
@@ -238,15 +244,13 @@ func TestCancelRaces(t *testing.T) {
 }
 
 // No more than n of a type run at once, also when the deliverer ended and
-
 // another began meanwhile.
-
 func TestAtOnce(t *testing.T) {
 	t.Parallel()
 	synctestWithoutParallel(t, func(t *testing.T) {
 		var running, most atomic.Int32
 		release := make(chan struct{})
-		hb := &handlers{atOnce: 3, handle: func(_ context.Context, _ *Link, in *Incoming) error {
+		hb := &handlers{atOnce: 3, handle: func(_ context.Context, _ *end, in *Incoming) error {
 			if in.Name != "Wide" {
 				return nil
 			}
@@ -279,41 +283,43 @@ func TestAtOnce(t *testing.T) {
 	})
 }
 
+// What failed at the peer is reported at once, also while the deliverer waits for
+// a handler.
+func TestFailureWhileHandlersRun(t *testing.T) {
+	t.Parallel()
+	synctestWithoutParallel(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		h := &handlers{atOnce: 2, handle: func(context.Context, *end, *Incoming) error { <-gate; return nil }}
+		a, peer := rawPeer(t, h, options{})
+		for i := range int64(3) { // two are handled, the third waits
+			peer.say(must(wire.AppendData(nil, msg("Wide"), wide{ID: i}, wire.DataOptions{})))
+		}
+		if err := a.Send(t.Context(), dataFrame(1, "")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		peer.say(wire.AppendError(nil, 1, bus.Errorf(bus.CodeAborted, "not today")))
+		synctest.Wait()
+		if f := h.failures(); len(f) != 1 || f[0].Code != bus.CodeAborted {
+			t.Errorf("reported: %v, want the failure", f)
+		}
+		close(gate)
+	})
+}
+
 // synctestWithoutParallel runs f in a bubble, as a subtest: a bubble's test
-
 // must not be parallel itself.
-
 func synctestWithoutParallel(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	t.Run("bubble", func(t *testing.T) { synctest.Test(t, f) })
 }
 
-// More calls than there is credit for end the connection.
-
-// A peer that asks, reads and never acknowledges finds its own requests
-
-// waiting, not our memory full.
-
-// Error and answer frames consume no credit: what they may cost is bounded.
-
-// Errors that nobody reports yet are bounded in number and size.
-
-// Whoever waits for room is woken when there is some, when his time is over,
-
-// and when the link ends.
-
-// A withdrawn request gives back its room, though no credit comes and nothing
-
-// is ever acknowledged.
-
 // What a handler is given stays good until it returns, though the reader goes
-
 // on and its bytes are used again.
-
 func TestBodiesStayGood(t *testing.T) {
 	t.Parallel()
 	got := make(chan string, 100)
-	hb := &handlers{handle: func(_ context.Context, _ *Link, in *Incoming) error {
+	hb := &handlers{handle: func(_ context.Context, _ *end, in *Incoming) error {
 		before := string(in.Body)
 		for range 100 {
 			runtime.Gosched()

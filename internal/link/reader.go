@@ -39,6 +39,10 @@ func (l *Link) frames(b []byte) error {
 		if err := l.frame(&f); err != nil {
 			return err
 		}
+		if l.cfg.Heard != nil {
+			l.cfg.Heard()
+			l.cfg.Heard = nil // the reader's alone
+		}
 	}
 	return nil
 }
@@ -46,17 +50,28 @@ func (l *Link) frames(b []byte) error {
 // frame takes one frame: what somebody waits for goes straight to him, what
 // must be handled to the deliverer.
 func (l *Link) frame(f *wire.Frame) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if f.Kind == wire.Goaway {
+		return l.goneAway(f)
+	}
+	s := l.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if l.ending != nil {
 		return errEnded
 	}
+	if s.link != l {
+		return l.takeLeftLocked(f)
+	}
 	if f.Kind.Consumes() && l.finishing != nil {
-		return errOrNil(l.session.Skip(f.N))
+		return errOrNil(s.session.Skip(f.N))
 	}
 	if f.Kind.Numbered() {
-		if err := l.session.Received(f.N, f.Size, f.Kind.Consumes(), f.AckAtOnce()); err != nil {
+		fresh, err := s.session.Received(f.N, f.Size, f.Kind.Consumes(), f.AckAtOnce())
+		if err != nil {
 			return err
+		}
+		if !fresh {
+			return nil
 		}
 	}
 	if err := l.takeLocked(f); err != nil {
@@ -66,37 +81,63 @@ func (l *Link) frame(f *wire.Frame) error {
 	return nil
 }
 
+// takeLeftLocked takes a frame on a link that carries nothing any more: what is
+// numbered comes again on the one that does.
+func (l *Link) takeLeftLocked(f *wire.Frame) error {
+	if f.Kind == wire.Drop {
+		return l.takeLocked(f)
+	}
+	return nil
+}
+
+// goneAway takes a goaway. The handler may use the link, so that no lock is held.
+func (l *Link) goneAway(f *wire.Frame) error {
+	g, err := wire.DecodeGoaway(f.Body)
+	if err != nil {
+		return AsFault(err)
+	}
+	l.stream.mu.Lock()
+	ended, carries := l.ending != nil, l.stream.link == l
+	l.stream.mu.Unlock()
+	switch {
+	case ended:
+		return errEnded
+	case carries:
+		l.cfg.Handler.Goaway(g)
+	}
+	return nil
+}
+
 func (l *Link) takeLocked(f *wire.Frame) error {
+	s := l.stream
 	switch f.Kind {
 	case wire.Call:
 		f.Fault = bus.Errorf(bus.CodeUnimplemented, "method %s: this service answers no calls on this connection", f.Name)
 		fallthrough
 	case wire.Data, wire.Request:
-		l.inbox.push(f)
-		l.deliverLocked()
+		s.inbox.push(f)
+		s.deliverLocked()
 	case wire.Answer, wire.Error:
-		return l.answeredLocked(f)
+		return s.answeredLocked(f)
 	case wire.Ack:
 		return l.ackedLocked(f)
 	case wire.Cancel:
-		l.canceledLocked(f.Re)
+		s.canceledLocked(f.Re)
 	case wire.Drop:
 		why, err := wire.DecodeDrop(f.Body)
 		if err != nil {
 			return AsFault(err)
 		}
 		l.endLocked(ending{cause: why.Dropped(), close: bus.CloseNormal, remote: true})
-	case wire.Goaway:
-		// Moving to another connection is not spoken by this version: the
-		// drop that follows says when to come back.
+	case wire.Goaway: // has gone its own way
 	case wire.Hello, wire.Welcome, wire.Part:
 		return bus.Errorf(bus.CodeProtocolError, "frame %s at this point", f.Kind)
 	}
 	return nil
 }
 
-func (l *Link) answeredLocked(f *wire.Frame) error {
-	tag, err := l.session.Answered(f.Re)
+func (s *Stream) answeredLocked(f *wire.Frame) error {
+	tag, err := s.session.Answered(f.Re)
 	if err != nil {
 		return err
 	}
@@ -107,55 +148,66 @@ func (l *Link) answeredLocked(f *wire.Frame) error {
 		}
 		f.Fault = e
 	}
-	ch, awaited := l.waiterLocked(tag)
+	ch, awaited := s.waiterLocked(tag)
 	switch {
 	case awaited && f.Fault != nil:
 		ch <- Answer{Err: f.Fault}
 	case awaited:
 		ch <- Answer{Message: f.Message, Body: bytes.Clone(f.Body)}
 	case f.Kind == wire.Error && tag == 0:
-		l.inbox.push(f) // a one-way message of ours failed: reported in order
-		l.deliverLocked()
+		s.inbox.fail(f.Fault) // a one-way message of ours failed
+		s.quiet.Broadcast()   // the deliverer may wait for a handler
+		s.deliverLocked()
 	}
+	s.link.finishIfIdleLocked()
 	return nil
 }
 
 func (l *Link) ackedLocked(f *wire.Frame) error {
-	tags, err := l.session.Acked(f.Seen, f.Released)
+	s := l.stream
+	tags, err := s.session.Acked(f.Seen, f.Released)
 	if err != nil {
 		return err
 	}
-	l.gaveBack = time.Now()
+	s.gaveBack = time.Now()
+	s.ackedTagsLocked(tags)
+	if f.AckAtOnce() && s.session.Unreported() { // else what it asks for is on its way
+		s.session.AckNow()
+	}
+	s.roomLocked()
+	s.flushedLocked()
+	l.wakeLocked() // credit may have come
+	l.finishIfIdleLocked()
+	return nil
+}
+
+// ackedTagsLocked tells who waited for an ack.
+func (s *Stream) ackedTagsLocked(tags []uint64) {
 	for _, tag := range tags {
-		if ch, ok := l.waiterLocked(tag); ok {
+		if ch, ok := s.waiterLocked(tag); ok {
 			ch <- Answer{}
 		}
 	}
-	if f.AckAtOnce() && l.session.Unreported() { // else what it asks for is on its way
-		l.session.AckNow()
-	}
-	l.roomLocked()
-	l.flushedLocked()
-	l.wakeLocked() // credit may have come
-	return nil
 }
 
 // canceledLocked ends the context of a request of the peer's; if it still
 // waits, it will run with a context that has ended.
-func (l *Link) canceledLocked(n uint64) {
-	if r, ok := l.requests[n]; ok {
+func (s *Stream) canceledLocked(n uint64) {
+	if r, ok := s.requests[n]; ok {
 		r.cancel(bus.Errorf(bus.CodeCanceled, "the caller canceled the request"))
 		return
 	}
-	l.inbox.cancel(n)
+	s.inbox.cancel(n)
 }
 
 // grantedBack releases a frame's credit once it has been handled.
-func (l *Link) grantedBack(size int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.session.Release(size)
-	l.ackLocked()
+func (s *Stream) grantedBack(size int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.session.Release(size)
+	if s.link != nil {
+		s.link.ackLocked()
+	}
 }
 
 // errOrNil keeps a nil *bus.Error from becoming an error that is not nil.

@@ -17,7 +17,7 @@ import (
 func TestSendNow(t *testing.T) {
 	t.Parallel()
 	block := make(chan struct{})
-	hb := &handlers{handle: func(ctx context.Context, _ *Link, _ *Incoming) error {
+	hb := &handlers{handle: func(ctx context.Context, _ *end, _ *Incoming) error {
 		select {
 		case <-block:
 		case <-ctx.Done():
@@ -43,7 +43,7 @@ func TestSendNow(t *testing.T) {
 func TestSendWaitsForRoom(t *testing.T) {
 	t.Parallel()
 	block := make(chan struct{})
-	hb := &handlers{handle: func(ctx context.Context, _ *Link, _ *Incoming) error {
+	hb := &handlers{handle: func(ctx context.Context, _ *end, _ *Incoming) error {
 		select {
 		case <-block:
 		case <-ctx.Done():
@@ -80,7 +80,7 @@ func TestSendersWakeAtTheEnd(t *testing.T) {
 	t.Parallel()
 	block := make(chan struct{})
 	defer close(block)
-	hb := &handlers{handle: func(context.Context, *Link, *Incoming) error { <-block; return nil }}
+	hb := &handlers{handle: func(context.Context, *end, *Incoming) error { <-block; return nil }}
 	a, _ := pair(t, nil, hb, options{credit: 1 << 10, buffer: 2 << 10})
 	frame := dataFrame(1, strings.Repeat("x", 100))
 	for a.Queued()+len(frame) <= 2<<10 {
@@ -156,7 +156,7 @@ func TestRoomIsGivenInOrder(t *testing.T) {
 	synctestWithoutParallel(t, func(t *testing.T) {
 		handled := make(chan int64, 1000)
 		gate := make(chan struct{})
-		hb := &handlers{handle: func(_ context.Context, _ *Link, in *Incoming) error {
+		hb := &handlers{handle: func(_ context.Context, _ *end, in *Incoming) error {
 			<-gate
 			m, err := unpackNote(in.Body)
 			handled <- m.ID
@@ -201,6 +201,7 @@ func TestFlushAsksOnce(t *testing.T) {
 		for {
 			b, err := peer.Read()
 			if err != nil {
+				_ = peer.Close(bus.CloseNormal, "")
 				return
 			}
 			for len(b) > 0 {
@@ -234,7 +235,7 @@ func TestFlushAsksOnce(t *testing.T) {
 func TestReplyWithoutRoom(t *testing.T) {
 	t.Parallel()
 	gaveUp := make(chan struct{})
-	h := &handlers{handle: func(ctx context.Context, l *Link, in *Incoming) error {
+	h := &handlers{handle: func(ctx context.Context, e *end, in *Incoming) error {
 		m, err := unpackNote(in.Body)
 		if err != nil {
 			return err
@@ -245,7 +246,7 @@ func TestReplyWithoutRoom(t *testing.T) {
 			defer cancel()
 			defer close(gaveUp)
 		}
-		return l.Reply(ctx, in.N, must(wire.AppendAnswer(nil, in.N, msg("Note"), note{Text: strings.Repeat("x", 900)})))
+		return e.Reply(ctx, in.N, must(wire.AppendAnswer(nil, in.N, msg("Note"), note{Text: strings.Repeat("x", 900)})))
 	}}
 	_, peer := rawPeer(t, h, options{buffer: 1000})
 	peer.say(requestFrame(1, ""), requestFrame(2, ""))
@@ -257,4 +258,42 @@ func TestReplyWithoutRoom(t *testing.T) {
 	if f := peer.hear(wire.Error); f.Re != 2 {
 		t.Errorf("got an error for %d, want one for 2", f.Re)
 	}
+}
+
+// A handler that waits for room while nothing carries the session waits on; once
+// there is a peer again, that has its time to give something back.
+func TestRoomOverACut(t *testing.T) {
+	t.Parallel()
+	synctestWithoutParallel(t, func(t *testing.T) {
+		sent := make(chan error, 1)
+		h := &handlers{handle: func(ctx context.Context, e *end, _ *Incoming) error {
+			var err error
+			for err == nil {
+				err = e.Send(ctx, dataFrame(1, strings.Repeat("x", 100)))
+			}
+			sent <- err
+			return nil
+		}}
+		a, peer := rawPeer(t, h, options{ends: lives, buffer: 1 << 10})
+		peer.say(dataFrame(1, ""))
+		time.Sleep(roomLimit / 2)
+		a.pipe.Abort()
+		time.Sleep(10 * roomLimit)
+		if len(sent) != 0 {
+			t.Fatalf("it does not wait on: %v", <-sent)
+		}
+		begin := time.Now()
+		pa, pb := Pipe(t, 64)
+		pb.Handle(func(string) {}, func(string) {})
+		if err := a.resume(pa, 1, 0); err != nil {
+			t.Fatal(err)
+		}
+		wantDropped(t, "Send in the handler", <-sent, bus.CodeSlowConsumer)
+		if took := time.Since(begin); took != roomLimit {
+			t.Errorf("it took %s after the resume, want %s", took, roomLimit)
+		}
+		wantDropped(t, "the session", a.Stream.Cause(), bus.CodeSlowConsumer)
+		pa.Abort()
+		_ = a.wait(t)
+	})
 }

@@ -22,42 +22,98 @@ type Answer struct {
 }
 
 // Send queues a data frame, encoded without its number. It returns once it is
-// queued, and waits for room until ctx ends.
-func (l *Link) Send(ctx context.Context, frame []byte) error {
-	return l.put(ctx, bulk, frame, func() { l.session.Put(bulk, frame) })
+// queued, and waits for room until ctx ends. One of class latest takes the place
+// of an unsent one of its key, one of class volatile is dropped where there is
+// no room.
+func (s *Stream) Send(ctx context.Context, frame []byte, d wire.Delivery) error {
+	queue := func() { s.session.Put(bulk, frame) }
+	switch {
+	case d.Volatile:
+		return s.sendNow(frame, d)
+	case d.Key != "":
+		s.mu.Lock()
+		replaced := s.replaceLocked(frame, d)
+		s.mu.Unlock()
+		if replaced {
+			return nil
+		}
+		queue = func() { s.session.PutLatest(d.Key, frame) }
+	}
+	return s.put(ctx, bulk, frame, queue)
 }
 
-// SendNow queues a data frame if there is room; otherwise it ends the link
-// with slow_consumer. It never waits.
-func (l *Link) SendNow(frame []byte) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.ending != nil {
-		return l.ending.cause
+// SendNow is Send that never waits: a message for which there is no room, and
+// which may not be dropped or replace another, ends the session with
+// slow_consumer.
+func (s *Stream) SendNow(frame []byte, d wire.Delivery) error { return s.sendNow(frame, d) }
+
+func (s *Stream) sendNow(frame []byte, d wire.Delivery) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.refusesLocked() != nil:
+		return s.refusesLocked()
+	case s.replaceLocked(frame, d):
+		return nil
+	case !s.session.Room(bulk, len(frame)) && d.Volatile:
+		s.counts.Dropped++
+		return nil
+	case !s.session.Room(bulk, len(frame)):
+		s.slowLocked("no room for a message that may not wait")
+		return s.over
+	case d.Key != "":
+		s.session.PutLatest(d.Key, frame)
+	default:
+		s.session.Put(bulk, frame)
 	}
-	if !l.session.Room(bulk, len(frame)) {
-		l.slowLocked("no room for a message that may not wait")
-		return l.ending.cause
-	}
-	l.session.Put(bulk, frame)
-	l.wakeLocked()
+	s.wakeLocked()
 	return nil
+}
+
+// replaceLocked puts a message of class latest in the place of an unsent one.
+func (s *Stream) replaceLocked(frame []byte, d wire.Delivery) bool {
+	if d.Key == "" || s.refusesLocked() != nil || !s.session.Replace(d.Key, frame) {
+		return false
+	}
+	s.counts.Replaced++
+	s.grewLocked()
+	return true
+}
+
+// refusesLocked says why nothing more is taken, or nil.
+func (s *Stream) refusesLocked() error {
+	switch {
+	case s.over != nil:
+		return s.over
+	case s.closing != nil:
+		return s.closing
+	}
+	return nil
+}
+
+// wakeLocked sees to it that what was put is written, or accounted for.
+func (s *Stream) wakeLocked() {
+	if s.link != nil {
+		s.link.wakeLocked()
+	} else {
+		s.grewLocked()
+	}
 }
 
 // SendAcked queues a data frame that asks for an ack at once, and returns when
 // the peer has read, checked and queued it.
-func (l *Link) SendAcked(ctx context.Context, frame []byte) error {
-	a := l.await(ctx, func(tag uint64) error {
-		return l.put(ctx, bulk, frame, func() { l.session.PutAcked(frame, tag) })
+func (s *Stream) SendAcked(ctx context.Context, frame []byte) error {
+	a := s.await(ctx, func(tag uint64) error {
+		return s.put(ctx, bulk, frame, func() { s.session.PutAcked(frame, tag) })
 	}, false)
 	return a.Err
 }
 
 // Request queues a request frame and waits for its answer. If ctx ends first
 // the peer is told to cancel it.
-func (l *Link) Request(ctx context.Context, frame []byte) (Answer, error) {
-	a := l.await(ctx, func(tag uint64) error {
-		return l.put(ctx, bulk, frame, func() { l.session.PutRequest(frame, tag) })
+func (s *Stream) Request(ctx context.Context, frame []byte) (Answer, error) {
+	a := s.await(ctx, func(tag uint64) error {
+		return s.put(ctx, bulk, frame, func() { s.session.PutRequest(frame, tag) })
 	}, true)
 	return a, a.Err
 }
@@ -65,21 +121,21 @@ func (l *Link) Request(ctx context.Context, frame []byte) (Answer, error) {
 // Reply answers the peer's request n with a frame made by
 // [wire.AppendAnswer]. It fails if the request has its answer, as it does once
 // its handler has returned.
-func (l *Link) Reply(ctx context.Context, n uint64, frame []byte) error {
-	if !l.claimAnswer(n) {
+func (s *Stream) Reply(ctx context.Context, n uint64, frame []byte) error {
+	if !s.claimAnswer(n) {
 		return bus.Errorf(bus.CodeFailedPrecondition, "the request has been answered already")
 	}
-	err := l.put(ctx, urgent, frame, func() { l.session.Put(urgent, frame) })
+	err := s.put(ctx, urgent, frame, func() { s.session.Put(urgent, frame) })
 	if err != nil {
-		l.unclaimAnswer(n) // the handler's return answers it
+		s.unclaimAnswer(n) // the handler's return answers it
 	}
 	return err
 }
 
-// putAnswer is for answers that the link itself gives; there is nobody to tell
+// putAnswer is for answers that the stream itself gives; there is nobody to tell
 // if it has ended meanwhile.
-func (l *Link) putAnswer(ctx context.Context, frame []byte) {
-	_ = l.put(ctx, urgent, frame, func() { l.session.Put(urgent, frame) })
+func (s *Stream) putAnswer(ctx context.Context, frame []byte) {
+	_ = s.put(ctx, urgent, frame, func() { s.session.Put(urgent, frame) })
 }
 
 // ended says that a context is over; late is the reason where its time was.
@@ -93,23 +149,23 @@ func ended(ctx context.Context, late string) *bus.Error {
 
 // await puts a frame with a tag and waits until something comes back for it;
 // a request is withdrawn if nothing does in time.
-func (l *Link) await(ctx context.Context, put func(tag uint64) error, request bool) Answer {
+func (s *Stream) await(ctx context.Context, put func(tag uint64) error, request bool) Answer {
 	ch := make(chan Answer, 1)
-	l.mu.Lock()
-	if l.ending != nil {
-		defer l.mu.Unlock()
-		return Answer{Err: l.ending.cause}
+	s.mu.Lock()
+	if why := s.refusesLocked(); why != nil {
+		defer s.mu.Unlock()
+		return Answer{Err: why}
 	}
-	l.tags++
-	tag := l.tags
-	if l.waiting == nil {
-		l.waiting = map[uint64]chan Answer{}
+	s.tags++
+	tag := s.tags
+	if s.waiting == nil {
+		s.waiting = map[uint64]chan Answer{}
 	}
-	l.waiting[tag] = ch
-	l.most = max(l.most, len(l.waiting))
-	l.mu.Unlock()
+	s.waiting[tag] = ch
+	s.most = max(s.most, len(s.waiting))
+	s.mu.Unlock()
 	if err := put(tag); err != nil {
-		l.giveUp(tag, false)
+		s.giveUp(tag, false)
 		return Answer{Err: err}
 	}
 	select {
@@ -117,7 +173,7 @@ func (l *Link) await(ctx context.Context, put func(tag uint64) error, request bo
 		return a
 	case <-ctx.Done():
 	}
-	if !l.giveUp(tag, request) { // it came in this moment
+	if !s.giveUp(tag, request) { // it came in this moment
 		return <-ch
 	}
 	return Answer{Err: ended(ctx, "the peer did not answer in time")}
@@ -125,77 +181,72 @@ func (l *Link) await(ctx context.Context, put func(tag uint64) error, request bo
 
 // giveUp stops waiting for a tag, and withdraws its request. It returns false
 // if its answer has come.
-func (l *Link) giveUp(tag uint64, withdraw bool) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, waits := l.waiterLocked(tag)
+func (s *Stream) giveUp(tag uint64, withdraw bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, waits := s.waiterLocked(tag)
 	if waits && withdraw {
-		l.withdrawLocked(tag)
+		s.withdrawLocked(tag)
 	}
 	return waits
 }
 
 // waiterLocked returns who waits for a tag; he gets one thing, and waits no
 // more.
-func (l *Link) waiterLocked(tag uint64) (chan Answer, bool) {
-	ch, ok := l.waiting[tag]
-	delete(l.waiting, tag)
-	if len(l.waiting) == 0 && l.most > keptWaiters { // a map never shrinks
-		l.waiting, l.most = nil, 0
+func (s *Stream) waiterLocked(tag uint64) (chan Answer, bool) {
+	ch, ok := s.waiting[tag]
+	delete(s.waiting, tag)
+	if len(s.waiting) == 0 && s.most > keptWaiters { // a map never shrinks
+		s.waiting, s.most = nil, 0
 	}
 	return ch, ok
 }
 
-// keptWaiters is for how many of those who wait an idle link keeps its memory.
+// keptWaiters is for how many of those who wait an idle stream keeps its memory.
 const keptWaiters = 64
 
 // withdrawLocked takes a request back that nobody waits for any more.
-func (l *Link) withdrawLocked(tag uint64) {
-	n, written := l.session.Withdraw(tag)
-	if written {
-		l.cancels = append(l.cancels, n)
-	} else {
-		l.roomLocked()
-		l.flushedLocked()
+func (s *Stream) withdrawLocked(tag uint64) {
+	n, written := s.session.Withdraw(tag)
+	if written && s.link != nil { // else the resume says it
+		s.link.cancels = append(s.link.cancels, n)
+	} else if !written {
+		s.roomLocked()
+		s.flushedLocked()
 	}
-	l.wakeLocked()
+	s.wakeLocked()
+	if s.link != nil {
+		s.link.finishIfIdleLocked() // it may have waited for this one alone
+	}
 }
 
 // Flush waits until the peer has read, checked and queued everything that was
 // put before.
-func (l *Link) Flush(ctx context.Context) error {
+func (s *Stream) Flush(ctx context.Context) error {
 	for {
-		l.mu.Lock()
-		if l.ending != nil {
-			defer l.mu.Unlock()
-			return l.ending.cause
+		s.mu.Lock()
+		if s.over != nil {
+			defer s.mu.Unlock()
+			return s.over
 		}
-		if !l.session.Unsent() {
-			if !l.session.Unacked() {
-				l.mu.Unlock()
+		if !s.session.Unsent() {
+			if !s.session.Unacked() {
+				s.mu.Unlock()
 				return nil
 			}
-			l.session.AskAck() // else it would wait for company
-			l.wakeLocked()
+			s.session.AskAck() // else it would wait for company
+			s.wakeLocked()
 		}
-		if l.flushing == nil {
-			l.flushing = make(chan struct{})
+		if s.flushing == nil {
+			s.flushing = make(chan struct{})
 		}
-		flushing := l.flushing
-		l.mu.Unlock()
+		flushing := s.flushing
+		s.mu.Unlock()
 		select {
 		case <-flushing:
-		case <-l.conn.Done():
+		case <-s.life.Done():
 		case <-ctx.Done():
 			return ended(ctx, "the peer did not take everything in time")
 		}
 	}
-}
-
-// Queued returns how much is kept for the peer, unsent or unacknowledged, in
-// bytes.
-func (l *Link) Queued() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.session.Queued()
 }

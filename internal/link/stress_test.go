@@ -29,20 +29,20 @@ func TestStress(t *testing.T) {
 	const workers, window, credit, buffer = 4, 64, 2 << 10, 64 << 10
 	var sent, handled, echoed, answered atomic.Int64
 	windows := make(chan struct{}, window)
-	handle := func(ctx context.Context, l *Link, in *Incoming) error {
+	handle := func(ctx context.Context, e *end, in *Incoming) error {
 		m, err := unpackNote(in.Body)
 		switch {
 		case err != nil || in.Kind == wire.Request && m.ID%2 == 0:
 			return err
 		case in.Kind == wire.Request:
-			return l.Reply(ctx, in.N, must(wire.AppendAnswer(nil, in.N, msg("Note"), m)))
+			return e.Reply(ctx, in.N, must(wire.AppendAnswer(nil, in.N, msg("Note"), m)))
 		case m.ID == 0:
 			handled.Add(1)
 			<-windows
 			return nil
 		}
 		echoed.Add(1)
-		return l.Send(ctx, dataFrame(m.ID-1, m.Text))
+		return e.Send(ctx, dataFrame(m.ID-1, m.Text))
 	}
 	a, b := pair(t, &handlers{handle: handle}, &handlers{handle: handle}, options{credit: credit, buffer: buffer})
 	ctx, cancel := context.WithTimeout(t.Context(), *stressFor)
@@ -103,11 +103,11 @@ func TestHandlersThatFillBothBuffers(t *testing.T) {
 	t.Parallel()
 	synctestWithoutParallel(t, func(t *testing.T) {
 		frame := func(id int64) []byte { return dataFrame(id, strings.Repeat("x", 200)) }
-		handle := func(ctx context.Context, l *Link, in *Incoming) error {
+		handle := func(ctx context.Context, e *end, in *Incoming) error {
 			if m, err := unpackNote(in.Body); err != nil || m.ID == 0 {
 				return err
 			}
-			return l.Send(ctx, frame(0))
+			return e.Send(ctx, frame(0))
 		}
 		a, b := pair(t, &handlers{handle: handle}, &handlers{handle: handle}, options{credit: 2 << 10, buffer: 4 << 10})
 		begin := time.Now()
@@ -141,14 +141,14 @@ func BenchmarkEcho(b *testing.B) {
 
 func benchmarkEcho(b *testing.B, window, size int) {
 	back := make(chan struct{}, window)
-	hb := &handlers{handle: func(ctx context.Context, l *Link, in *Incoming) error {
+	hb := &handlers{handle: func(ctx context.Context, e *end, in *Incoming) error {
 		m, err := unpackNote(in.Body)
 		if err != nil {
 			return err
 		}
-		return l.Send(ctx, must(wire.AppendData(nil, msg("Note"), m, wire.DataOptions{Re: in.N})))
+		return e.Send(ctx, must(wire.AppendData(nil, msg("Note"), m, wire.DataOptions{Re: in.N})))
 	}}
-	ha := &handlers{handle: func(_ context.Context, _ *Link, in *Incoming) error {
+	ha := &handlers{handle: func(_ context.Context, _ *end, in *Incoming) error {
 		_, err := unpackNote(in.Body)
 		back <- struct{}{}
 		return err

@@ -12,6 +12,9 @@ import (
 // message costs a quarter of what it costs with a WebSocket message of its own.
 const batchBytes = 16 << 10
 
+// ackDelay is how long an ack may wait for company.
+const ackDelay = time.Second
+
 // buffers hold a batch while it is written.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }}
 
@@ -32,7 +35,11 @@ func (l *Link) writableLocked() bool {
 	if l.ending != nil {
 		return !l.ending.said
 	}
-	return l.session.Writable() || l.session.AckDue() || len(l.pings)+len(l.pongs)+len(l.cancels) > 0
+	if len(l.pings)+len(l.pongs)+len(l.goaway) > 0 {
+		return true
+	}
+	s := l.stream
+	return s.link == l && (s.session.Writable() || s.session.AckDue() || len(l.cancels) > 0)
 }
 
 // write is the writer: it writes what waits until nothing does.
@@ -67,28 +74,25 @@ func (l *Link) write(first []byte) {
 // nextBatch collects what is to be written now. With goodbye set it is the
 // last. ok is false when there is nothing, and then the writer has ended.
 func (l *Link) nextBatch(b []byte) (_ []byte, goodbye *ending, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.stream.mu.Lock()
+	defer l.stream.mu.Unlock()
 	if !l.controlLocked() {
 		l.writing = false
 		return b, nil, false
 	}
-	if l.session.AckDue() || (l.session.Unreported() && l.session.Writable()) {
-		b = l.session.AppendAck(b)
+	if l.stream.link != l || !l.stream.session.Repeating() { // else what comes again goes first
+		b = append(b, l.goaway...)
+		l.goaway = nil
 	}
-	for len(l.cancels) > 0 && len(b) < batchBytes {
-		b = wire.AppendCancel(b, l.cancels[0])
-		l.cancels = l.cancels[1:]
-	}
-	b = l.session.AppendFrames(b, batchBytes)
-	if !l.session.Unsent() {
-		l.flushedLocked()
+	if l.stream.link == l {
+		b = l.carryLocked(b)
 	}
 	if len(b) > 0 {
 		return b, nil, true
 	}
 	if l.ending != nil && !l.ending.said {
 		l.ending.said = true
+		l.stream.releaseLocked(l)
 		if l.ending.say != nil {
 			b = wire.AppendDrop(b, l.ending.say)
 		}
@@ -98,6 +102,36 @@ func (l *Link) nextBatch(b []byte) (_ []byte, goodbye *ending, ok bool) {
 	return b, nil, false
 }
 
+// carryLocked appends what the stream has to write. Once the link is ending and
+// the session is not, that is about what was queued then: what comes now is for
+// the next one.
+func (l *Link) carryLocked(b []byte) []byte {
+	s := l.stream.session
+	if s.AckDue() || (s.Unreported() && (l.ending != nil || s.Writable())) {
+		b = s.AppendAck(b)
+	}
+	limit := batchBytes
+	if l.ending != nil && l.stream.over == nil {
+		if limit = min(limit, len(b)+l.ending.left); limit <= len(b) {
+			return b
+		}
+	}
+	for len(l.cancels) > 0 && len(b) < batchBytes && !s.Repeating() { // after what they are about
+		b = wire.AppendCancel(b, l.cancels[0])
+		l.cancels = l.cancels[1:]
+	}
+	before := len(b)
+	b = s.AppendFrames(b, limit)
+	if l.ending != nil {
+		l.ending.left -= len(b) - before
+	}
+	if !s.Unsent() {
+		l.stream.flushedLocked()
+		l.finishIfIdleLocked()
+	}
+	return b
+}
+
 // controlLocked writes pings and pongs, which never wait behind frames. It
 // returns false when the link is broken. The socket's control writes are small
 // and bounded in time, but they must not hold the lock.
@@ -105,13 +139,13 @@ func (l *Link) controlLocked() bool {
 	for len(l.pings)+len(l.pongs) > 0 && l.ending == nil {
 		pings, pongs := l.pings, l.pongs
 		l.pings, l.pongs = nil, nil
-		l.mu.Unlock()
+		l.stream.mu.Unlock()
 		err := l.writeControl(pings, pongs)
-		l.mu.Lock()
+		l.stream.mu.Lock()
 		if err != nil {
-			l.mu.Unlock()
+			l.stream.mu.Unlock()
 			l.writeFailed(err)
-			l.mu.Lock()
+			l.stream.mu.Lock()
 			return false
 		}
 	}
@@ -135,21 +169,23 @@ func (l *Link) writeControl(pings, pongs []string) error {
 // writeFailed ends the link when its line takes nothing more.
 func (l *Link) writeFailed(err error) {
 	l.cfg.Socket.Abort()
-	l.mu.Lock()
+	l.stream.mu.Lock()
 	l.writing = false
 	if l.ending != nil {
 		l.ending.said = true
+		l.stream.releaseLocked(l)
 	}
-	l.mu.Unlock()
+	l.stream.mu.Unlock()
 	l.fail(err)
 }
 
 // ackLocked sends an ack now if one is due, else within ackDelay.
 func (l *Link) ackLocked() {
-	if l.ending != nil || !l.session.Unreported() {
+	s := l.stream.session
+	if l.ending != nil || !s.Unreported() {
 		return
 	}
-	if l.session.AckDue() {
+	if s.AckDue() {
 		l.wakeLocked()
 		return
 	}
@@ -160,11 +196,11 @@ func (l *Link) ackLocked() {
 
 // ackLate sends the ack that has waited long enough.
 func (l *Link) ackLate() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.stream.mu.Lock()
+	defer l.stream.mu.Unlock()
 	l.ackTimer = nil
-	if l.ending == nil && l.session.Unreported() {
-		l.session.AckNow()
+	if s := l.stream; l.ending == nil && s.link == l && s.session.Unreported() {
+		s.session.AckNow()
 		l.wakeLocked()
 	}
 }

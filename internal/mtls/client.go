@@ -15,8 +15,9 @@ import (
 const sessionsKept = 16
 
 // Credentials are a client's certificate, key and the CAs that it believes,
-// in files or in memory. Files are read anew at each call of [Credentials.TLS],
-// so that a renewed certificate is used from the next attempt on.
+// in files or in memory. Files are read anew at each call of [Credentials.TLS]
+// or [Credentials.Load], so that a renewed certificate is used from the next
+// attempt on.
 //
 // Set the fields before the first use and do not copy it afterwards. Its
 // methods may be called concurrently.
@@ -44,68 +45,121 @@ type Credentials struct {
 	// certificate begins anew, else the server would be shown the old one.
 	key      [sha256.Size]byte
 	sessions tls.ClientSessionCache
+	last     *Loaded           // what was read last
+	seen     [sha256.Size]byte // what it was made of
+}
+
+// Loaded is what [Credentials] were when they were read. It is immutable.
+type Loaded struct {
+	cert     *tls.Certificate // nil: none is shown
+	shown    [sha256.Size]byte
+	cas      []*x509.Certificate
+	sessions tls.ClientSessionCache
+	now      func() time.Time
+}
+
+// Load reads the files now. As long as their contents stay the same it returns
+// the same.
+//
+// The error, of [bus.CodeFailedPrecondition], names the file that cannot be
+// used and why.
+func (c *Credentials) Load() (*Loaded, error) {
+	files, err := c.read()
+	if err != nil {
+		return nil, err
+	}
+	seen := c.hash(files)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last != nil && c.seen == seen {
+		return c.last, nil
+	}
+	l := &Loaded{cert: c.Certificate, now: c.Now}
+	if c.inFiles() {
+		pair, err := parsePair(files.cert, files.key)
+		if err != nil {
+			return nil, err
+		}
+		l.cert = &pair
+	}
+	if l.cas, err = parseCAs(files.cas); err != nil {
+		return nil, err
+	}
+	l.cas = append(l.cas, c.CAs...)
+	if l.now == nil {
+		l.now = time.Now
+	}
+	l.shown = hashChain(l.cert)
+	l.sessions = c.sessionsLocked(l)
+	c.last, c.seen = l, seen
+	return l, nil
+}
+
+// inFiles tells whether the certificate is in files.
+func (c *Credentials) inFiles() bool { return c.CertFile != "" || c.KeyFile != "" }
+
+func (c *Credentials) read() (contents, error) {
+	if c.inFiles() {
+		return Files{Cert: c.CertFile, Key: c.KeyFile, CA: c.CAFiles}.read()
+	}
+	cas, err := readCAs(c.CAFiles)
+	return contents{cas: cas}, err
+}
+
+// hash is of the files and of what is in memory.
+func (c *Credentials) hash(files contents) [sha256.Size]byte {
+	sum := sha256.New()
+	for _, part := range [][sha256.Size]byte{files.hash(), hashChain(c.Certificate), hashSet(c.CAs)} {
+		sum.Write(part[:])
+	}
+	return [sha256.Size]byte(sum.Sum(nil))
+}
+
+// TLS returns the configuration for one attempt to connect to a server of this
+// name, from what [Credentials.Load] reads now.
+func (c *Credentials) TLS(serverName string) (*tls.Config, error) {
+	l, err := c.Load()
+	if err != nil {
+		return nil, err
+	}
+	return l.TLS(serverName), nil
 }
 
 // TLS returns the configuration for one attempt to connect to a server of this
 // name, a host name or an address. An empty name leaves it to the dialer.
-//
-// The error, of [bus.CodeFailedPrecondition], names the file that cannot be
-// used and why.
-func (c *Credentials) TLS(serverName string) (*tls.Config, error) {
-	cert, err := c.certificate()
-	if err != nil {
-		return nil, err
-	}
-	files, err := readCAs(c.CAFiles)
-	if err != nil {
-		return nil, err
-	}
-	cas, err := parseCAs(files)
-	if err != nil {
-		return nil, err
-	}
-	cas = append(cas, c.CAs...)
-	now := c.Now
-	if now == nil {
-		now = time.Now
-	}
+func (l *Loaded) TLS(serverName string) *tls.Config {
 	config := &tls.Config{
 		MinVersion:         tls.VersionTLS13,
 		NextProtos:         nextProtos,
 		ServerName:         serverName,
-		Time:               now,
-		ClientSessionCache: c.sessionsFor(cert, cas),
+		Time:               l.now,
+		ClientSessionCache: l.sessions,
 		VerifyConnection:   verifyServer,
 	}
-	if len(cas) > 0 {
-		config.RootCAs = poolOf(cas)
+	if len(l.cas) > 0 {
+		config.RootCAs = poolOf(l.cas)
 	}
-	if cert != nil {
+	if l.cert != nil {
 		// Shown whatever CAs the server names: it then says what is wrong
 		// with the certificate, and not that there was none.
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return l.cert, nil }
 	}
-	return config, nil
+	return config
 }
 
-func (c *Credentials) certificate() (*tls.Certificate, error) {
-	if c.CertFile == "" && c.KeyFile == "" {
-		return c.Certificate, nil
+// ShowsSame tells whether a server is shown the same certificate as by other.
+func (l *Loaded) ShowsSame(other *Loaded) bool { return l.shown == other.shown }
+
+// NotAfter is when the certificate expires; zero: there is none.
+func (l *Loaded) NotAfter() time.Time {
+	if l.cert == nil || l.cert.Leaf == nil {
+		return time.Time{}
 	}
-	files, err := Files{Cert: c.CertFile, Key: c.KeyFile}.read()
-	if err != nil {
-		return nil, err
-	}
-	pair, err := parsePair(files.cert, files.key)
-	if err != nil {
-		return nil, err
-	}
-	return &pair, nil
+	return l.cert.Leaf.NotAfter
 }
 
-// sessionsFor returns the cache of TLS sessions for this certificate and these
-// CAs: a session made with other ones is not resumed.
-func (c *Credentials) sessionsFor(cert *tls.Certificate, cas []*x509.Certificate) tls.ClientSessionCache {
+// hashChain returns a hash of a certificate and those that come with it.
+func hashChain(cert *tls.Certificate) [sha256.Size]byte {
 	sum := sha256.New()
 	if cert != nil {
 		for _, der := range cert.Certificate {
@@ -113,12 +167,14 @@ func (c *Credentials) sessionsFor(cert *tls.Certificate, cas []*x509.Certificate
 			sum.Write(part[:])
 		}
 	}
-	set := hashSet(cas)
-	sum.Write(set[:])
-	key := [sha256.Size]byte(sum.Sum(nil))
+	return [sha256.Size]byte(sum.Sum(nil))
+}
 
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// sessionsLocked returns the cache of TLS sessions for this certificate and these
+// CAs: a session made with other ones is not resumed.
+func (c *Credentials) sessionsLocked(l *Loaded) tls.ClientSessionCache {
+	set := hashSet(l.cas)
+	key := sha256.Sum256(append(l.shown[:], set[:]...))
 	if c.sessions == nil || c.key != key {
 		c.key, c.sessions = key, tls.NewLRUClientSessionCache(sessionsKept)
 	}

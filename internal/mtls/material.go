@@ -26,6 +26,9 @@ const maxFile = 8 << 20
 type Files struct {
 	Cert, Key string
 	CA        []string
+	// Tickets is no PEM file, and for a [Source] alone: where it keeps the keys
+	// of session tickets.
+	Tickets Tickets
 }
 
 // Material is what one end shows and whom it believes.
@@ -147,16 +150,17 @@ func readFile(what, path string) (pemFile, error) {
 // checkKeyMode refuses a server's key that others may read or replace: it is
 // an error at start, not a surprise later.
 func checkKeyMode(path string) error {
-	if runtime.GOOS == "windows" { // has no such bits
-		return nil
-	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return broken(plainCause(err), "key file "+path)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	return checkSecretMode(info, "key file "+path, path)
+}
+
+func checkSecretMode(info fs.FileInfo, name, path string) error {
+	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" { // which has no such bits
 		return bus.Errorf(bus.CodeFailedPrecondition,
-			"key file %s: others than its owner may use it (mode %04o): chmod 600 %s", path, mode, path)
+			"%s: others than its owner may use it (mode %04o): chmod 600 %s", name, mode, path)
 	}
 	return nil
 }
@@ -245,8 +249,12 @@ func noPEM(data []byte, want string) error {
 // plainCause leaves out the path, which the reason names already.
 func plainCause(err error) error {
 	var path *fs.PathError
-	if errors.As(err, &path) {
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path):
 		return path.Err
+	case errors.As(err, &link):
+		return link.Err
 	}
 	return err
 }

@@ -52,9 +52,10 @@ func ServerConfig(m Material, p Policy) (*tls.Config, error) {
 type generation struct {
 	config *tls.Config
 	cas    [sha256.Size]byte
-	// tickets keeps the keys of session tickets, and rotates them: it is
-	// shared by generations that believe the same CAs. A ticket of another
-	// set of CAs cannot be read, so its handshake is a full one.
+	// tickets has the keys of session tickets, and rotates them if it was
+	// given none: it is shared by generations that believe the same CAs. A
+	// ticket of another set of CAs cannot be read, so its handshake is a full
+	// one.
 	tickets *tls.Config
 }
 

@@ -17,9 +17,11 @@ const (
 	// ackFrames and ackBytes are after how much an ack is due at once.
 	ackFrames = 64
 	ackBytes  = 256 << 10
-	// keptRequests is for how many unanswered requests an idle session keeps
-	// its memory.
-	keptRequests = 64
+	// keptEntries is for how many entries of a map an idle session keeps its
+	// memory: a map never shrinks.
+	keptEntries = 64
+	// requestSize is about what an unanswered request takes, in bytes.
+	requestSize = 80
 	// unanswered is how many answers may be on their way after the credit of
 	// their requests came back.
 	unanswered = 16 << 10
@@ -67,10 +69,21 @@ type Session struct {
 	most    int               // how many there ever were of them at once
 	bulk    uint64            // bulk frames ever written
 	settled uint64            // answers and errors that ever came for them
+	held    bool              // no bulk frame is begun any more
 	given   map[uint64]bool   // tags whose unsent frame was taken back
+	revoked map[uint64]bool   // numbers of requests that were taken back and have no answer
+	latest  map[string]*slot  // unsent frames of which only the newest counts, by key
+
+	mostLatest int // how many of them there ever were at once
+
+	// Written again after a resume: the frames from again to againTo; the
+	// bytes of again begin at againByte of what is sent.
+	again, againTo uint64
+	againByte      int
 
 	// Incoming.
 	arrived   uint64 // number of the last frame from the peer
+	next      uint64 // the least number that the next frame on this line may have
 	seen      uint64 // number of the last frame that was taken
 	skipping  bool   // a frame was not taken: seen stays
 	consumed  uint64 // bytes of credit the peer ever spent
@@ -79,6 +92,7 @@ type Session struct {
 	toldBack  uint64
 	unackedIn int // bytes seen since the last ack
 	ackAsked  bool
+	untold    bool   // the peer may not know what earlier acks said
 	asking    bool   // the next ack asks for one in return
 	askedAt   uint64 // written, when one was last asked for
 }
@@ -93,6 +107,7 @@ func New(grant, credit, buffer int) *Session {
 		granted: uint64(credit),
 		credit:  uint64(credit),
 		ackAt:   min(ackBytes, grant/4),
+		next:    1,
 	}
 }
 
@@ -104,8 +119,11 @@ func Cost(size int) uint64 { return uint64(max(size, MinCost)) }
 // has a bound of its own: answers must not wait for credit behind bulk frames,
 // and a peer that asks and never acknowledges must not make them pile up.
 func (s *Session) Room(lane Lane, size int) bool {
-	return s.lanes[lane].bytes()+s.unacked[lane]+size <= s.buffer
+	return s.kept(lane)+size <= s.buffer
 }
+
+// kept is how many bytes are kept of a lane, unsent and unacknowledged.
+func (s *Session) kept(lane Lane) int { return s.lanes[lane].bytes() + s.unacked[lane] }
 
 // Put queues a frame without its number ([wire.AppendNumber] adds it when it
 // is first written). The caller has asked Room, or may not wait.
@@ -127,9 +145,15 @@ func (s *Session) put(lane Lane, frame []byte, tag uint64, waits uint8) {
 // AppendFrames appends what may be written now, in the order in which it was
 // put, until dst holds limit bytes or more; it numbers each frame. Where the
 // oldest bulk frame waits for credit, urgent frames pass it.
+//
+// After a resume it first writes what the peer has not seen, with the numbers
+// that it had.
 func (s *Session) AppendFrames(dst []byte, limit int) []byte {
+	for len(dst) < limit && s.Repeating() {
+		dst = s.repeat(dst)
+	}
 	for len(dst) < limit {
-		lane, ok := s.next()
+		lane, ok := s.lane()
 		if !ok {
 			break
 		}
@@ -140,8 +164,8 @@ func (s *Session) AppendFrames(dst []byte, limit int) []byte {
 
 // Writable tells whether AppendFrames would append anything.
 func (s *Session) Writable() bool {
-	_, ok := s.next()
-	return ok
+	_, ok := s.lane()
+	return ok || s.Repeating()
 }
 
 // Unsent tells whether anything waits to be written, for credit or for the
@@ -151,11 +175,17 @@ func (s *Session) Unsent() bool { return !s.lanes[Bulk].empty() || !s.lanes[Urge
 // Unacked tells whether anything written was not acknowledged yet.
 func (s *Session) Unacked() bool { return !s.sent.empty() }
 
-// next chooses the lane of the next frame to write.
-func (s *Session) next() (Lane, bool) {
+// Hold begins no bulk frame any more: what is unsent is for another session.
+func (s *Session) Hold() { s.held = true }
+
+// Asking tells whether a request of ours has no answer.
+func (s *Session) Asking() bool { return len(s.asked) > 0 }
+
+// lane chooses the lane of the next frame to write.
+func (s *Session) lane() (Lane, bool) {
 	s.skipGiven()
 	bulk, urgent := &s.lanes[Bulk], &s.lanes[Urgent]
-	if bulk.empty() || !s.affordable() {
+	if s.held || bulk.empty() || !s.affordable() {
 		return Urgent, !urgent.empty()
 	}
 	if urgent.empty() {
@@ -171,6 +201,12 @@ func (s *Session) next() (Lane, bool) {
 
 // skipGiven removes bulk frames at the head that were taken back.
 func (s *Session) skipGiven() {
+	if len(s.given) > 0 { // seldom
+		s.popGiven()
+	}
+}
+
+func (s *Session) popGiven() {
 	for len(s.given) > 0 && !s.lanes[Bulk].empty() {
 		r, _ := s.lanes[Bulk].first()
 		if r.tag == 0 || !s.given[r.tag] {
@@ -179,12 +215,14 @@ func (s *Session) skipGiven() {
 		delete(s.given, r.tag)
 		s.lanes[Bulk].pop()
 	}
+	if len(s.given) == 0 {
+		s.given = nil // it may have been large
+	}
 }
 
 // affordable tells whether credit is left for the oldest bulk frame.
 func (s *Session) affordable() bool {
-	r, _ := s.lanes[Bulk].first()
-	return s.spent+Cost(r.size+wire.NumberSize(s.written+1)) <= s.credit
+	return s.spent+Cost(s.lanes[Bulk].firstSize()+wire.NumberSize(s.written+1)) <= s.credit
 }
 
 // write moves the oldest frame of the lane to dst and to the sent ones.
@@ -204,7 +242,11 @@ func (s *Session) write(dst []byte, lane Lane) []byte {
 		s.asked[s.written], s.numbers[r.tag] = r.tag, s.written
 		s.most = max(s.most, len(s.asked))
 	}
-	s.unacked[lane] += r.size
+	s.unacked[lane] += len(frame)
+	if r.slotted {
+		s.begun(s.lanes[lane].slots)
+		r.slotted = false
+	}
 	s.sent.push(r, frame)
 	s.lanes[lane].pop()
 	return dst
@@ -215,6 +257,10 @@ func (s *Session) write(dst []byte, lane Lane) []byte {
 // the frame is never written.
 func (s *Session) Withdraw(tag uint64) (n uint64, written bool) {
 	if n, written = s.numbers[tag]; written {
+		if s.revoked == nil {
+			s.revoked = map[uint64]bool{}
+		}
+		s.revoked[n] = true
 		return n, true
 	}
 	if s.given == nil {
@@ -241,8 +287,9 @@ func (s *Session) Answered(re uint64) (tag uint64, err *bus.Error) {
 	}
 	delete(s.asked, re)
 	delete(s.numbers, tag)
-	if len(s.asked) == 0 && s.most > keptRequests { // a map never shrinks
-		s.asked, s.numbers, s.most = nil, nil, 0
+	delete(s.revoked, re)
+	if len(s.asked) == 0 && s.most > keptEntries {
+		s.asked, s.numbers, s.revoked, s.most = nil, nil, nil, 0
 	}
 	return tag, nil
 }
@@ -263,94 +310,39 @@ func (s *Session) Acked(seen, released uint64) (tags []uint64, err *bus.Error) {
 		// Credit comes back for what was handled, and what was handled is answered.
 		return nil, bus.Errorf(bus.CodeProtocolError, "%d requests are handled and have no answer", uint64(len(s.asked))-(s.spent-released)/MinCost)
 	}
+	tags = s.forget(seen)
+	s.credit = s.granted + released
+	s.skipGiven() // what it held is room again, and nothing else would tell who waits
+	return tags, nil
+}
+
+// forget lets go of what the peer has seen, and returns the tags that waited for
+// that.
+func (s *Session) forget(seen uint64) (tags []uint64) {
 	for ; s.acked < seen; s.acked++ {
 		r, _ := s.sent.first()
 		if r.kind == waitAck {
 			tags = append(tags, r.tag)
 		}
 		s.unacked[r.lane] -= r.size
+		if s.again > s.acked+1 {
+			s.againByte -= r.size
+		}
 		s.sent.pop()
 	}
-	s.credit = s.granted + released
-	s.skipGiven() // what it held is room again, and nothing else would tell who waits
-	return tags, nil
-}
-
-// Received takes a numbered frame of size bytes from the peer; consumes says
-// whether it is of a kind that consumes credit.
-func (s *Session) Received(n uint64, size int, consumes, ackAtOnce bool) *bus.Error {
-	if err := s.arrive(n); err != nil {
-		return err
-	}
-	if consumes {
-		s.consumed += Cost(size)
-		if s.consumed-s.released > s.grant {
-			return bus.Errorf(bus.CodeProtocolError, "credit exceeded: granted %d bytes, %d are in use", s.grant, s.consumed-s.released)
-		}
-	}
-	if s.skipping {
-		return nil
-	}
-	s.seen = n
-	s.unackedIn += size
-	s.ackAsked = s.ackAsked || ackAtOnce
-	return nil
-}
-
-// Skip takes the number of a frame that is thrown away. Neither it nor any
-// after it is ever acknowledged, so that the peer knows.
-func (s *Session) Skip(n uint64) *bus.Error {
-	s.skipping = true
-	return s.arrive(n)
-}
-
-func (s *Session) arrive(n uint64) *bus.Error {
-	if n != s.arrived+1 {
-		return bus.Errorf(bus.CodeProtocolError, "frame number: want %d, got %d", s.arrived+1, n)
-	}
-	s.arrived = n
-	return nil
-}
-
-// Release gives back the credit that a frame of size bytes consumed: it has
-// been handled, or thrown away.
-func (s *Session) Release(size int) { s.released += Cost(size) }
-
-// Unreported tells whether there is anything that an ack would say.
-func (s *Session) Unreported() bool { return s.seen != s.toldSeen || s.released != s.toldBack }
-
-// AckDue tells whether an ack must be sent now: the peer asked for it, 64
-// frames or 256 KiB came (or a quarter of the credit, if that is less), or as
-// much credit came back.
-func (s *Session) AckDue() bool {
-	return s.ackAsked || s.asking || s.seen-s.toldSeen >= ackFrames || s.unackedIn >= s.ackAt ||
-		s.released-s.toldBack >= uint64(s.ackAt)
-}
-
-// AckNow makes an ack due.
-func (s *Session) AckNow() { s.ackAsked = true }
-
-// AskAck makes an ack due that asks the peer for one in return: it will cover
-// everything written so far.
-func (s *Session) AskAck() {
-	if s.askedAt != s.written { // else the one that was asked for is on its way
-		s.askedAt, s.asking = s.written, true
-	}
-}
-
-// AppendAck appends an ack of everything seen and released so far.
-func (s *Session) AppendAck(dst []byte) []byte {
-	s.toldSeen, s.toldBack = s.seen, s.released
-	s.unackedIn, s.ackAsked = 0, false
-	if s.asking {
-		s.asking = false
-		return wire.AppendAckAsking(dst, s.seen, s.released)
-	}
-	return wire.AppendAck(dst, s.seen, s.released)
+	s.again = max(s.again, s.acked+1)
+	return tags
 }
 
 // Queued returns how much is kept for the peer, unsent or unacknowledged, in
 // bytes.
 func (s *Session) Queued() int {
 	return s.lanes[Bulk].bytes() + s.lanes[Urgent].bytes() + s.sent.bytes()
+}
+
+// Memory returns about how many bytes the session takes for what it keeps and
+// for what it waits for.
+func (s *Session) Memory() int {
+	return s.lanes[Bulk].memory() + s.lanes[Urgent].memory() + s.sent.memory() +
+		len(s.latest)*slotSize + len(s.asked)*requestSize
 }

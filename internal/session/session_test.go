@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bytes"
 	"math"
 	"strings"
 	"testing"
@@ -33,6 +32,15 @@ func written(t *testing.T, s *Session, limit int) []wire.Frame {
 		all, b = append(all, f), b[f.Size:]
 	}
 	return all
+}
+
+// received takes a frame that has not been received before.
+func received(s *Session, n uint64, size int, consumes, ackAtOnce bool) *bus.Error {
+	fresh, err := s.Received(n, size, consumes, ackAtOnce)
+	if err == nil && !fresh {
+		panic("a new frame is taken for an old one")
+	}
+	return err
 }
 
 func wantCode(t *testing.T, what string, err *bus.Error, want bus.Code, reason string) {
@@ -160,19 +168,19 @@ func TestReceivedRefusesLies(t *testing.T) {
 	t.Parallel()
 	s := New(200, 1024, 1<<20)
 	for _, n := range []uint64{0, 2, math.MaxUint64} {
-		wantCode(t, "first number", s.Received(n, 64, true, false), bus.CodeProtocolError, "want 1")
+		wantCode(t, "first number", received(s, n, 64, true, false), bus.CodeProtocolError, "want 1")
 	}
 	for n := uint64(1); n <= 3; n++ {
-		if err := s.Received(n, 1, true, false); err != nil { // the least cost is 64
+		if err := received(s, n, 1, true, false); err != nil { // the least cost is 64
 			t.Fatal(err)
 		}
 	}
-	wantCode(t, "the same again", s.Received(3, 1, true, false), bus.CodeProtocolError, "want 4, got 3")
-	wantCode(t, "beyond credit", s.Received(4, 64, true, false), bus.CodeProtocolError, "granted 200 bytes, 256 are in use")
+	wantCode(t, "the same again", received(s, 3, 1, true, false), bus.CodeProtocolError, "want 4, got 3")
+	wantCode(t, "beyond credit", received(s, 4, 64, true, false), bus.CodeProtocolError, "granted 200 bytes, 256 are in use")
 
 	s = New(200, 1024, 1<<20)
 	for n := uint64(1); n <= 100; n++ {
-		if err := s.Received(n, 200, false, false); err != nil {
+		if err := received(s, n, 200, false, false); err != nil {
 			t.Fatalf("answers consume no credit: %v", err)
 		}
 	}
@@ -238,7 +246,7 @@ func TestSkipStopsAcks(t *testing.T) {
 	t.Parallel()
 	s := New(128, 1024, 1<<20)
 	for n := uint64(1); n <= 2; n++ {
-		if err := s.Received(n, 64, true, false); err != nil {
+		if err := received(s, n, 64, true, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -248,7 +256,7 @@ func TestSkipStopsAcks(t *testing.T) {
 		}
 	}
 	wantCode(t, "Skip out of order", s.Skip(12), bus.CodeProtocolError, "want 10")
-	if err := s.Received(10, 64, false, true); err != nil {
+	if err := received(s, 10, 64, false, true); err != nil {
 		t.Fatal(err)
 	}
 	if s.seen != 2 {
@@ -264,17 +272,17 @@ func TestAckDue(t *testing.T) {
 		want bool
 	}{
 		{"nothing came", func(*Session) {}, false},
-		{"one frame", func(s *Session) { s.Received(1, 64, true, false) }, false},
-		{"one that asks", func(s *Session) { s.Received(1, 64, true, true) }, true},
+		{"one frame", func(s *Session) { received(s, 1, 64, true, false) }, false},
+		{"one that asks", func(s *Session) { received(s, 1, 64, true, true) }, true},
 		{"AckNow", func(s *Session) { s.AckNow() }, true},
 		{"64 frames", func(s *Session) {
 			for n := range uint64(ackFrames) {
-				s.Received(n+1, 1, false, false)
+				received(s, n+1, 1, false, false)
 			}
 		}, true},
-		{"a quarter of the credit", func(s *Session) { s.Received(1, 1<<18, true, false) }, true},
+		{"a quarter of the credit", func(s *Session) { received(s, 1, 1<<18, true, false) }, true},
 		{"as much came back", func(s *Session) {
-			s.Received(1, 1<<18, true, false)
+			received(s, 1, 1<<18, true, false)
 			s.AppendAck(nil)
 			s.Release(1 << 18)
 		}, true},
@@ -295,45 +303,6 @@ func TestAckDue(t *testing.T) {
 	}
 }
 
-// A queue gives back what it was given, byte for byte, whatever it does with
-// its buffer.
-func TestQueue(t *testing.T) {
-	t.Parallel()
-	var q queue
-	var next, oldest uint64
-	check := func() {
-		r, b := q.first()
-		if r.tag != oldest || !bytes.Equal(b, bytes.Repeat([]byte{byte(oldest)}, int(oldest%97)+1)) {
-			t.Fatalf("frame %d: got tag %d, %d bytes", oldest, r.tag, len(b))
-		}
-		q.pop()
-		oldest++
-	}
-	for round := range 2000 {
-		for range round%13 + 1 {
-			q.push(record{tag: next}, bytes.Repeat([]byte{byte(next)}, int(next%97)+1))
-			next++
-		}
-		for range round % 12 {
-			if !q.empty() {
-				check()
-			}
-		}
-		if got := q.len(); got != int(next-oldest) {
-			t.Fatalf("len: got %d, want %d", got, next-oldest)
-		}
-		if !q.empty() && cap(q.buf) > 8*(q.bytes()+4096) {
-			t.Fatalf("a buffer of %d bytes holds %d", cap(q.buf), q.bytes())
-		}
-	}
-	for !q.empty() {
-		check()
-	}
-	if q.storage != nil || q.bytes() != 0 || q.len() != 0 {
-		t.Errorf("an empty queue holds something: %+v", q)
-	}
-}
-
 // An idle session holds nothing of a busy one.
 func TestIdleSessionIsSmall(t *testing.T) {
 	t.Parallel()
@@ -345,6 +314,9 @@ func TestIdleSessionIsSmall(t *testing.T) {
 	for s.Writable() {
 		s.AppendFrames(nil, 1<<20)
 	}
+	for tag := range uint64(n) {
+		s.Withdraw(tag + 1)
+	}
 	for re := range uint64(n) {
 		if tag, err := s.Answered(re + 1); err != nil || tag != re+1 {
 			t.Fatalf("answer %d: got %d, %v", re+1, tag, err)
@@ -353,7 +325,16 @@ func TestIdleSessionIsSmall(t *testing.T) {
 	if _, err := s.Acked(n, n*64); err != nil {
 		t.Fatal(err)
 	}
-	if s.asked != nil || s.numbers != nil || s.sent.storage != nil || s.lanes[Bulk].storage != nil {
+	s.PutLatest("before the requests that are taken back", data(64))
+	for tag := range uint64(n) {
+		s.PutRequest(request(64), tag+1)
+		s.Withdraw(tag + 1)
+	}
+	s.AppendFrames(nil, 1<<20)
+	if _, err := s.Acked(n+1, n*64); err != nil {
+		t.Fatal(err)
+	}
+	if s.given != nil || s.asked != nil || s.numbers != nil || s.revoked != nil || s.sent.storage != nil || s.lanes[Bulk].storage != nil {
 		t.Errorf("an idle session holds on to its memory: asked %t, sent %t", s.asked != nil, s.sent.storage != nil)
 	}
 }
@@ -362,7 +343,7 @@ func TestIdleSessionIsSmall(t *testing.T) {
 func exchange(a, b *Session, msg, buf []byte) []byte {
 	a.Put(Bulk, msg)
 	buf = a.AppendFrames(buf[:0], 1<<14)
-	if err := b.Received(b.arrived+1, len(buf), true, true); err != nil {
+	if err := received(b, b.arrived+1, len(buf), true, true); err != nil {
 		panic(err)
 	}
 	b.Release(len(buf))

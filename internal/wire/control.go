@@ -24,6 +24,9 @@ type HelloFrame struct {
 	Session string `msgpack:"session,omitempty"`
 	Token   []byte `msgpack:"token,omitempty"`
 	Seen    int64  `msgpack:"seen,omitempty"`
+	// Move says that the connection which carries the session is still there,
+	// and is to be left for this one.
+	Move bool `msgpack:"move,omitempty"`
 	// Credit is what the client grants the service, in bytes.
 	Credit int64 `msgpack:"credit"`
 	// Features are the optional parts of the protocol that the client speaks.
@@ -49,6 +52,8 @@ type WelcomeFrame struct {
 	Resumed      bool   `msgpack:"resumed"`
 	ResumeReason string `msgpack:"resume_reason,omitempty"`
 	Seen         int64  `msgpack:"seen"`
+	// WindowMS is how long the session outlives its connection.
+	WindowMS int64 `msgpack:"window_ms,omitempty"`
 	// Credit is what the service grants the client, in bytes.
 	Credit int64 `msgpack:"credit"`
 	// KeepAliveMS is how often the client is to ping, IdleMS after how much
@@ -157,7 +162,7 @@ func DecodeWelcome(body []byte) (*WelcomeFrame, error) {
 	if err := decodeControl(Welcome, body, w); err != nil {
 		return nil, err
 	}
-	if w.Seen < 0 || w.Credit < 0 || w.KeepAliveMS < 0 || w.IdleMS < 0 || w.Limits.Message < 0 || w.Limits.Batch < 0 {
+	if w.Seen < 0 || w.WindowMS < 0 || w.Credit < 0 || w.KeepAliveMS < 0 || w.IdleMS < 0 || w.Limits.Message < 0 || w.Limits.Batch < 0 {
 		return nil, bus.Errorf(bus.CodeProtocolError, "frame welcome: a number that must not be negative is")
 	}
 	return w, nil
@@ -216,17 +221,42 @@ func DecodeError(body []byte) (*bus.Error, error) {
 	return &bus.Error{Code: c, Reason: cut(f.Reason), Path: cut(f.Path), Remote: true, Retry: bus.Retry{When: c.Retry()}}, nil
 }
 
-// A GoawayFrame asks the client to move to another connection.
+// A GoawayFrame from a service asks the client to move to another connection.
+// From a client it says that it begins nothing more here: the service ends the
+// connection once all that was begun is finished.
 type GoawayFrame struct {
-	DeadlineMS int64  `msgpack:"deadline_ms"`
-	SpreadMS   int64  `msgpack:"spread_ms"`
-	Target     string `msgpack:"target,omitempty"`
+	// DeadlineMS is when the connection will be dropped, SpreadMS over how long
+	// clients are to begin.
+	DeadlineMS int64 `msgpack:"deadline_ms,omitempty"`
+	SpreadMS   int64 `msgpack:"spread_ms,omitempty"`
+	// Target is the URL to move to; empty leaves it to the client.
+	Target string `msgpack:"target,omitempty"`
 }
 
 // AppendGoaway appends a goaway frame.
 func AppendGoaway(dst []byte, g *GoawayFrame) []byte {
 	return appendControl(appendHead(dst, Goaway, 2), g)
 }
+
+// DecodeGoaway reads the map of a goaway frame.
+func DecodeGoaway(body []byte) (*GoawayFrame, error) {
+	g := new(GoawayFrame)
+	if err := decodeControl(Goaway, body, g); err != nil {
+		return nil, err
+	}
+	if g.DeadlineMS < 0 || g.SpreadMS < 0 {
+		return nil, bus.Errorf(bus.CodeProtocolError, "frame goaway: a time that must not be negative is")
+	}
+	return g, nil
+}
+
+// The optional parts of the protocol: what both hello and welcome list is used.
+const (
+	// FeatureResume: a session outlives its connection.
+	FeatureResume = "resume"
+	// FeatureMove: goaway is acted on.
+	FeatureMove = "move"
+)
 
 // cut keeps a reason to its bound, and valid UTF-8.
 func cut(s string) string {

@@ -15,7 +15,6 @@ import (
 
 	"busd/bus"
 	"busd/internal/link"
-	"busd/internal/session"
 	"busd/internal/wire"
 )
 
@@ -323,7 +322,10 @@ func TestLinksPartAtOnce(t *testing.T) {
 	a, b := newLink(client), newLink(<-sockets)
 	results := make(chan error, 2)
 	for _, l := range []*link.Link{a, b} {
-		go func() { results <- l.Run(nil, nil) }()
+		if err := l.Open(link.Start{}); err != nil {
+			t.Fatal(err)
+		}
+		go func() { results <- l.Run(nil) }()
 	}
 	begin := time.Now()
 	a.Drop(bus.Errorf(bus.CodeGoingAway, "bye"))
@@ -343,10 +345,10 @@ func (nobody) Handle(context.Context, *link.Incoming) error { return nil }
 func (nobody) AtOnce(*wire.Message) int                     { return 1 }
 func (nobody) Keeps(*link.Incoming, *bus.Error) bool        { return false }
 func (nobody) Failed(string, *bus.Error)                    {}
+func (nobody) Goaway(*wire.GoawayFrame)                     {}
 
 func newLink(s *Socket) *link.Link {
 	return link.New(link.Config{
-		Socket: s, Session: session.New(1<<20, 1<<20, 1<<20), Handler: nobody{},
-		MessageLimit: 1 << 20, Silence: time.Minute,
-	})
+		Socket: s, Handler: nobody{}, MessageLimit: 1 << 20, Silence: time.Minute,
+	}, link.NewStream(link.StreamConfig{Grant: 1 << 20, Credit: 1 << 20, Buffer: 1 << 20}))
 }

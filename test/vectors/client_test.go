@@ -8,12 +8,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"busd/bus"
 	"busd/bustest"
 	"busd/msgclient"
 	"busd/schema"
@@ -43,6 +43,7 @@ type actor struct {
 	client   *msgclient.Client
 	journal  journal
 	requests map[string]context.CancelFunc // by number
+	ahead    int                           // messages that the program has sent, and that no line has
 }
 
 func playServer(t *testing.T, c *conversation) {
@@ -59,7 +60,14 @@ func playServer(t *testing.T, c *conversation) {
 	if c.set.has("client", "known") {
 		a.introduce()
 	}
-	p := &player{t: t, c: c, role: 'S'}
+	p := newPlayer(t, c, 'S')
+	defer p.hangUp()
+	p.connect = func() (net.Conn, *bufio.Reader) {
+		conn, in, req := a.accept()
+		a.switchProtocols(conn, req)
+		return conn, in
+	}
+	a.connect()
 	conn, in, req := a.accept()
 	defer conn.Close()
 	if status := a.answer(conn, req); status != "" {
@@ -69,7 +77,7 @@ func playServer(t *testing.T, c *conversation) {
 	}
 	p.open(conn, in)
 	p.play(a.act)
-	_ = conn.Close() // the conversation is over
+	p.hangUp()
 	synctest.Wait()
 	time.Sleep(time.Minute)
 	c.compare(t, "client", a.journal.text(), p.failed)
@@ -145,16 +153,17 @@ func plain(v any) any {
 
 // introduce connects the client once, so that it knows the contract.
 func (a *actor) introduce() {
-	p := &player{t: a.t, c: a.c, role: 'S'}
+	p := newPlayer(a.t, a.c, 'S')
+	a.connect()
 	conn, in, req := a.accept()
 	a.switchProtocols(conn, req)
 	p.open(conn, in)
-	if _, err := p.next(patience); err != nil {
+	if _, err := p.talks[0].next(patience); err != nil {
 		a.t.Fatal(err)
 	}
-	_, welcome, err := encode("welcome")
+	_, welcome, err := encode("welcome plain", variables())
 	if err == nil {
-		err = p.sock.write(opBinary, welcome)
+		err = p.talks[0].sock.write(opBinary, welcome)
 	}
 	if err != nil {
 		a.t.Fatal(err)
@@ -165,8 +174,8 @@ func (a *actor) introduce() {
 	a.journal.reset()
 }
 
-// accept lets the client connect, and reads its request.
-func (a *actor) accept() (net.Conn, *bufio.Reader, *http.Request) {
+// connect makes the program connect the client.
+func (a *actor) connect() {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -174,8 +183,35 @@ func (a *actor) accept() (net.Conn, *bufio.Reader, *http.Request) {
 			a.journal.add("refused: %s", described(err))
 			return
 		}
-		a.journal.add("connected")
+		a.journal.add("connected%s", resumption(a.client.Resumption()))
 	}()
+}
+
+// move makes the program move the client to another connection.
+func (a *actor) move() {
+	go func() {
+		if err := a.client.Reconnect(context.Background()); err != nil {
+			a.journal.add("not moved: %s", described(err))
+			return
+		}
+		a.journal.add("moved%s", resumption(a.client.Resumption()))
+	}()
+}
+
+func resumption(r msgclient.Resumption) string {
+	switch {
+	case r.Resumed:
+		return ", resumed"
+	case r.Reason != "":
+		return fmt.Sprintf(", not resumed: %s, %d lost", r.Reason, r.Lost)
+	}
+	return ""
+}
+
+// accept takes a connection of the client's, and reads its request.
+func (a *actor) accept() (net.Conn, *bufio.Reader, *http.Request) {
+	late := time.AfterFunc(patience, func() { _ = a.listener.Close() }) // else it would wait for ever
+	defer late.Stop()
 	conn, err := a.listener.Accept()
 	if err != nil {
 		a.t.Fatal(err)
@@ -232,10 +268,14 @@ func switching(req *http.Request) string {
 		"Sec-WebSocket-Accept: " + acceptKey(req.Header.Get("Sec-WebSocket-Key")) + "\r\n\r\n"
 }
 
+// clientSends begins the line of a message that the client cannot say yet.
+const clientSends = "the client sends "
+
 // act does what the program around the client does for the line to be said.
-func (a *actor) act(_ int, s step) {
+func (a *actor) act(i int, s step) {
 	if s.who == '~' {
-		return // it happens on the service's side
+		a.happen(s)
+		return
 	}
 	word, _, _ := strings.Cut(s.text, " ")
 	switch word {
@@ -256,15 +296,69 @@ func (a *actor) act(_ int, s step) {
 			cancel()
 		}
 	case "drop":
-		if code, _ := list[1].(object).get("code"); code == int64(bus.CodeGoingAway) {
+		if reason, _ := list[1].(object).get("reason"); reason == "the client was closed" {
 			go func() { _ = a.client.Close(context.Background()) }() // what it says stands in the conversation
 		}
 	case "data":
-		if len(list) < 6 { // else a handler says it
+		switch {
+		case len(list) == 6 || a.repeats(i): // a handler says it, or the library
+		case a.ahead > 0:
+			a.ahead--
+		default:
 			a.send(list)
 		}
 	case "request":
-		a.request(list)
+		if !a.repeats(i) {
+			a.request(list)
+		}
+	}
+	synctest.Wait()
+}
+
+// repeats tells whether a line has the number of an earlier one of its session.
+func (a *actor) repeats(i int) bool {
+	last, session, current := map[int]int64{}, map[int]int{}, 0 // by connection
+	for j, s := range a.c.steps[:i+1] {
+		word, _, _ := strings.Cut(s.text, " ")
+		switch {
+		case word == "welcome":
+			if !strings.Contains(s.text, `"resumed": true`) {
+				current = s.conn
+			}
+			session[s.conn] = current
+		case s.who == 'C' && slices.Contains([]string{"data", "request", "answer", "error"}, word):
+			list, err := parseFrame(s.text, variables())
+			if err != nil {
+				continue
+			}
+			n, _ := list[1].(int64)
+			if j == i && n <= last[session[s.conn]] {
+				return true
+			}
+			last[session[s.conn]] = n
+		}
+	}
+	return false
+}
+
+// happen does what the program around the client does beside the conversation.
+func (a *actor) happen(s step) {
+	switch s.text {
+	case "the client connects again":
+		a.connect()
+	case "the client moves":
+		a.move()
+	default:
+		text, sends := strings.CutPrefix(s.text, clientSends)
+		if !sends {
+			return // it happens on the service's side
+		}
+		list, err := parseFrame("data 0 "+text, variables())
+		if err != nil {
+			a.t.Fatalf("%s: %v", s.raw, err)
+		}
+		a.ahead++
+		a.send(list)
 	}
 	synctest.Wait()
 }
@@ -288,12 +382,12 @@ func (a *actor) send(list []any) {
 		var err error
 		if len(list) == 5 {
 			err = a.client.SendAcked(context.Background(), r)
-			a.journal.add("acked: %s", outcome(err))
+			a.journal.note(list, "acked, %s", outcome(err))
 		} else {
 			err = a.client.Send(context.Background(), r)
 		}
 		if err != nil {
-			a.journal.add("send: %s", described(err))
+			a.journal.note(list, "%s", described(err))
 		}
 	}()
 }
@@ -318,15 +412,15 @@ func (a *actor) request(list []any) {
 		answer, err := a.client.RequestRecord(ctx, r)
 		switch {
 		case err != nil:
-			a.journal.add("request: %s", described(err))
+			a.journal.note(list, "%s", described(err))
 		case answer == nil:
-			a.journal.add("request: handled")
+			a.journal.note(list, "handled")
 		default:
 			text, err := answer.MarshalJSON()
 			if err != nil {
 				a.t.Error(err)
 			}
-			a.journal.add("request: %s %s", answer.MessageName(), text)
+			a.journal.note(list, "%s %s", answer.MessageName(), text)
 		}
 	}()
 }

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,8 +26,11 @@ type conversation struct {
 // A step is one line: something that a side says, or that happens.
 type step struct {
 	who    byte   // 'C', 'S', '~' for what happens, or 0 for a comment
+	conn   int    // on which connection, from 1
 	text   string // what
 	joined bool   // in the same WebSocket message as the line before
+	lost   bool   // it never arrives
+	prefix string // of raw: everything before text
 	raw    string
 }
 
@@ -69,17 +74,26 @@ func load(t testing.TB, file string) *conversation {
 	return c
 }
 
+var said = regexp.MustCompile(`^([CS])([1-9]?)([<>+!]) (.*)$`)
+
 func parseStep(line string) (step, error) {
-	s := step{raw: line}
-	switch {
-	case line == "" || line[0] == '#':
-	case strings.HasPrefix(line, "~ "):
-		s.who, s.text = '~', line[2:]
-	case strings.HasPrefix(line, "C> "), strings.HasPrefix(line, "C+ "), strings.HasPrefix(line, "S< "), strings.HasPrefix(line, "S+ "):
-		s.who, s.joined, s.text = line[0], line[1] == '+', line[3:]
-	default:
-		return s, fmt.Errorf(`want "C> ", "C+ ", "S< ", "S+ ", "~ " or "#"`)
+	s := step{raw: line, conn: 1}
+	if line == "" || line[0] == '#' {
+		return s, nil
 	}
+	if text, ok := strings.CutPrefix(line, "~ "); ok {
+		s.who, s.text, s.prefix = '~', text, "~ "
+		return s, nil
+	}
+	m := said.FindStringSubmatch(line)
+	if m == nil || (m[1] == "C" && m[3] == "<") || (m[1] == "S" && m[3] == ">") {
+		return s, fmt.Errorf(`want "C> ", "C+ ", "C! ", "S< ", "S+ ", "S! ", the same with a digit as in "C2> ", "~ " or "#"`)
+	}
+	s.who, s.joined, s.lost, s.text = m[1][0], m[3] == "+", m[3] == "!", m[4]
+	if m[2] != "" {
+		s.conn = int(m[2][0] - '0')
+	}
+	s.prefix = line[:len(line)-len(s.text)]
 	return s, nil
 }
 
@@ -108,7 +122,7 @@ func (c *conversation) setSection(name, text string) {
 // heard notes what a side really said.
 func (c *conversation) heard(i int, text string) {
 	s := &c.steps[i]
-	s.text, s.raw = text, s.raw[:3]+text
+	s.text, s.raw = text, s.prefix+text
 }
 
 // save writes the file with the steps as they are now, if that changes it.
@@ -135,18 +149,18 @@ func (c *conversation) save(t testing.TB) {
 func (c *conversation) hex() string {
 	var b strings.Builder
 	for _, s := range c.steps {
-		op, payload, err := encode(s.text)
+		op, payload, err := encode(s.text, variables())
 		switch {
 		case s.who != 'C' && s.who != 'S' || err != nil || op != opBinary:
 			continue
 		case strings.Contains(s.text, "*"):
-			b.WriteString(s.raw[:3] + "any\n")
+			b.WriteString(s.prefix + "any\n")
 		case abbreviations[s.text] != "":
 			b.WriteString(s.raw + "\n")
 		case len(payload) > maxHex && !strings.HasPrefix(s.text, "welcome"):
-			fmt.Fprintf(&b, "%s(%d bytes)\n", s.raw[:3], len(payload))
+			fmt.Fprintf(&b, "%s(%d bytes)\n", s.prefix, len(payload))
 		default:
-			b.WriteString(s.raw[:3] + hexOf(payload) + "\n")
+			b.WriteString(s.prefix + hexOf(payload) + "\n")
 		}
 	}
 	return b.String()
@@ -157,22 +171,50 @@ const maxHex = 1 << 10
 
 // variables are what the conversations may name; see README.md.
 func variables() map[string]any {
-	return map[string]any{
+	vars := map[string]any{
 		"contract":    string(contract.JSON()),
 		"fingerprint": contract.Fingerprint(),
-		"trid":        wildcard{"trid", "6f1c8a52-3d3b-4b8e-9a55-0d6a3c5b9f10"},
-		"seconds":     wildcard{"seconds", int64(7)},
-		"any":         wildcard{"any", ""},
+		"trid":        wildcard{name: "trid", sample: "6f1c8a52-3d3b-4b8e-9a55-0d6a3c5b9f10"},
+		"seconds":     wildcard{name: "seconds", sample: int64(7)},
+		"any":         wildcard{name: "any", sample: ""},
 	}
+	for i := range 9 {
+		n := ""
+		if i > 0 {
+			n = strconv.Itoa(i + 1)
+		}
+		token := make([]byte, 32)
+		for j := range token {
+			token[j] = byte(0x10*i + j)
+		}
+		vars["token"+n] = wildcard{name: "token" + n, sample: token, kept: true}
+		vars["session"+n] = wildcard{name: "session" + n, sample: fmt.Sprintf("5e0c5d8a.b0071d00.000000000000000%d", i+1), kept: true}
+	}
+	return vars
 }
 
 // abbreviations are lines that stand for longer ones.
 var abbreviations = map[string]string{
-	"hello": `hello {"instance": "i1", "credit": 1048576, "client": {"name": "vectors", "version": "1"}}`,
-	"welcome": `welcome {"trid": $trid, "identity": "dns:agent/i1", "resumed": false, "seen": 0, "credit": 1048576, ` +
+	"hello": `hello {"instance": "i1", "credit": 1048576, "features": ["resume", "move"], "client": {"name": "vectors", "version": "1"}}`,
+	"welcome": `welcome {"trid": $trid, "identity": "dns:agent/i1", "session": $session, "token": $token, "resumed": false, ` +
+		`"seen": 0, "window_ms": 120000, "credit": 1048576, "keep_alive_ms": 30000, "idle_ms": 75000, ` +
+		`"limits": {"message": 262144, "batch": 1048576, "depth": 16, "values": 20000}, ` +
+		`"features": ["resume", "move"], "fingerprint": $fingerprint, "contract": $contract}`,
+	"hello plain": `hello {"instance": "i1", "credit": 1048576, "client": {"name": "vectors", "version": "1"}}`,
+	"welcome plain": `welcome {"trid": $trid, "identity": "dns:agent/i1", "resumed": false, "seen": 0, "credit": 1048576, ` +
 		`"keep_alive_ms": 30000, "idle_ms": 75000, ` +
 		`"limits": {"message": 262144, "batch": 1048576, "depth": 16, "values": 20000}, ` +
 		`"fingerprint": $fingerprint, "contract": $contract}`,
+}
+
+// again are lines that stand for longer ones, with what is added to them.
+var again = map[string]string{
+	"hello again {": `hello {"instance": "i1", "fingerprint": $fingerprint, "credit": 1048576, ` +
+		`"features": ["resume", "move"], "client": {"name": "vectors", "version": "1"}, `,
+	"welcome again {": `welcome {"trid": $trid, "identity": "dns:agent/i1", "window_ms": 120000, "credit": 1048576, ` +
+		`"keep_alive_ms": 30000, "idle_ms": 75000, ` +
+		`"limits": {"message": 262144, "batch": 1048576, "depth": 16, "values": 20000}, ` +
+		`"features": ["resume", "move"], "fingerprint": $fingerprint, `,
 }
 
 // spelled replaces an abbreviation.
@@ -180,14 +222,20 @@ func spelled(text string) string {
 	if long, ok := abbreviations[text]; ok {
 		return long
 	}
+	for short, long := range again {
+		if rest, ok := strings.CutPrefix(text, short); ok {
+			return long + rest
+		}
+	}
 	return text
 }
 
 // named puts variables back into what was heard.
-func named(text string) string {
-	for name, v := range variables() {
-		if s, ok := v.(string); ok {
-			text = strings.ReplaceAll(text, show(s), "$"+name)
+func named(text string, vars map[string]any) string {
+	for name, v := range vars {
+		switch v.(type) {
+		case string, []byte:
+			text = strings.ReplaceAll(text, show(v), "$"+name)
 		}
 	}
 	for short, long := range abbreviations {

@@ -254,7 +254,7 @@ func checkDecodes(t *testing.T, line string, list []any, b []byte) {
 	if strings.Contains(line, " timeout=") && !strings.Contains(line, fmt.Sprintf(" timeout=%d", f.Timeout.Milliseconds())) {
 		t.Errorf("%s: wire reads timeout=%d", line, f.Timeout.Milliseconds())
 	}
-	if v, _, err := unpack(b); err != nil || !fits(list, v) {
+	if v, _, err := unpack(b); err != nil || !fits(list, v, nil) {
 		t.Errorf("%s: the players read %v, %v", line, v, err)
 	}
 	var control error
@@ -267,6 +267,8 @@ func checkDecodes(t *testing.T, line string, list []any, b []byte) {
 		_, control = wire.DecodeDrop(f.Body)
 	case wire.Error:
 		_, control = wire.DecodeError(f.Body)
+	case wire.Goaway:
+		_, control = wire.DecodeGoaway(f.Body)
 	}
 	if control != nil {
 		t.Errorf("%s: %v", line, control)

@@ -2,10 +2,12 @@ package vectors_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"net"
 	"strconv"
 	"strings"
@@ -25,40 +27,55 @@ type player struct {
 	t    *testing.T
 	c    *conversation
 	role byte // whose lines it says
-	sock *socket
+	// connect makes a connection that is not the first.
+	connect func() (net.Conn, *bufio.Reader)
 
-	events chan string // what is heard, in the notation; closed at the end of the line
-	early  []string    // unasked, and heard before a line asked for them
-	closed bool        // the other side has said close
+	talks  []*talk // the first is that of connection 1
+	vars   map[string]any
 	failed bool
 }
 
-// open makes the player's side of the WebSocket.
+// newPlayer makes the player of one side.
+func newPlayer(t *testing.T, c *conversation, role byte) *player {
+	return &player{t: t, c: c, role: role, vars: variables()}
+}
+
+// A talk is one connection of a conversation.
+type talk struct {
+	sock   *socket
+	events chan string // what is heard, in the notation; closed at the end of the line
+	early  []string    // unasked, and heard before a line asked for them
+	closed bool        // the other side has said close
+	cut    bool        // by the player
+	owes   bool        // the other side has resumed, and says an ack first
+}
+
+// open makes the player's side of the next WebSocket.
 func (p *player) open(conn net.Conn, in *bufio.Reader) {
-	p.sock = &socket{Conn: conn, in: in, client: p.role == 'C'}
-	p.events = make(chan string, 10_000)
-	go p.listen()
+	t := &talk{sock: &socket{Conn: conn, in: in, client: p.role == 'C'}, events: make(chan string, 10_000)}
+	p.talks = append(p.talks, t)
+	go t.listen()
 }
 
 // listen notes everything that is heard.
-func (p *player) listen() {
-	defer close(p.events)
+func (t *talk) listen() {
+	defer close(t.events)
 	for {
-		op, payload, err := p.sock.read()
+		op, payload, err := t.sock.read()
 		if err != nil {
 			return
 		}
 		switch op {
 		case opText:
-			p.events <- "text " + show(string(payload))
+			t.events <- "text " + show(string(payload))
 		case opPing:
-			p.events <- strings.TrimSpace("ping " + show(string(payload)))
+			t.events <- strings.TrimSpace("ping " + show(string(payload)))
 		case opPong:
-			p.events <- strings.TrimSpace("pong " + show(string(payload)))
+			t.events <- strings.TrimSpace("pong " + show(string(payload)))
 		case opClose:
-			p.events <- closeText(payload)
+			t.events <- closeText(payload)
 		case opBinary:
-			p.frames(payload)
+			t.frames(payload)
 		}
 	}
 }
@@ -70,15 +87,15 @@ func closeText(payload []byte) string {
 	return fmt.Sprintf("close %d", int(payload[0])<<8|int(payload[1]))
 }
 
-func (p *player) frames(b []byte) {
+func (t *talk) frames(b []byte) {
 	for len(b) > 0 {
 		v, rest, err := unpack(b)
 		list, ok := v.([]any)
 		if err != nil || !ok {
-			p.events <- "bytes " + hexOf(b)
+			t.events <- "bytes " + hexOf(b)
 			return
 		}
-		p.events <- showFrame(list)
+		t.events <- showFrame(list)
 		b = rest
 	}
 }
@@ -86,9 +103,9 @@ func (p *player) frames(b []byte) {
 // errEnd is the end of the line.
 var errEnd = errors.New("the line ended")
 
-func (p *player) next(limit time.Duration) (string, error) {
+func (t *talk) next(limit time.Duration) (string, error) {
 	select {
-	case e, ok := <-p.events:
+	case e, ok := <-t.events:
 		if !ok {
 			return "", errEnd
 		}
@@ -104,6 +121,9 @@ func unasked(event string) bool {
 	return strings.HasPrefix(event, "ack ") || strings.HasPrefix(event, "ping")
 }
 
+// theLineIsCut breaks the newest connection.
+const theLineIsCut = "the line is cut"
+
 // play goes through the conversation. act is called before a line of the side
 // under test is heard, and for what happens.
 func (p *player) play(act func(i int, s step)) {
@@ -112,25 +132,34 @@ func (p *player) play(act func(i int, s step)) {
 		s := p.c.steps[i]
 		switch {
 		case s.who == 0:
+		case s.who == '~' && s.text == theLineIsCut:
+			p.cut()
 		case s.who == '~':
 			if d, ok := s.passes(); ok {
 				p.quiet(i, d)
 			} else {
 				act(i, s)
 			}
-		case p.sock == nil: // the upgrade, which has its own player
-		case s.who == p.role:
-			i = p.say(i)
+		case s.conn == 1 && len(p.talks) == 0: // the upgrade, which has its own player
 		default:
+			if s.conn == len(p.talks)+1 {
+				p.open(p.connect())
+			}
+			if s.who == p.role {
+				i = p.say(i)
+				break
+			}
 			act(i, s)
 			p.hear(i)
 		}
-		if p.sock != nil {
+		if len(p.talks) > 0 {
 			synctest.Wait()
 		}
 	}
-	if p.sock != nil && !p.failed {
-		p.ended()
+	for _, t := range p.talks {
+		if !p.failed && !t.cut {
+			p.ended(t)
+		}
 	}
 }
 
@@ -140,12 +169,29 @@ func (p *player) errorf(i int, format string, a ...any) {
 	p.t.Errorf("%s: %q: %s", p.c.file, p.c.steps[i].raw, fmt.Sprintf(format, a...))
 }
 
+// cut breaks the newest line: neither end says goodbye.
+func (p *player) cut() {
+	t := p.talks[len(p.talks)-1]
+	t.cut = true
+	if secured, ok := t.sock.Conn.(*tls.Conn); ok {
+		_ = secured.NetConn().Close() // it is to be broken
+	}
+}
+
+// hangUp ends all connections: the conversation is over.
+func (p *player) hangUp() {
+	for _, t := range p.talks {
+		_ = t.sock.Close() // it may be closed already
+	}
+}
+
 // say says a line, with those joined to it.
 func (p *player) say(i int) (last int) {
+	t := p.talks[p.c.steps[i].conn-1]
 	if octets, ok := strings.CutPrefix(p.c.steps[i].text, "octets "); ok {
 		b, err := hex.DecodeString(strings.ReplaceAll(octets, " ", ""))
 		if err == nil {
-			_, err = p.sock.Write(b)
+			_, err = t.sock.Write(b)
 		}
 		if err != nil {
 			p.errorf(i, "%v", err)
@@ -154,24 +200,51 @@ func (p *player) say(i int) (last int) {
 	}
 	var batch []byte
 	for last = i; ; last++ {
-		op, payload, err := encode(p.c.steps[last].text)
+		s := p.c.steps[last]
+		p.keepSamples(s.text)
+		op, payload, err := encode(s.text, p.vars)
 		if err != nil {
 			p.errorf(last, "%v", err)
 			return last
 		}
+		if s.lost {
+			return last
+		}
+		t.owes = t.owes || resumes(s.text)
 		batch = append(batch, payload...)
 		if last+1 < len(p.c.steps) && p.c.steps[last+1].joined && p.c.steps[last+1].who == p.role {
 			continue
 		}
-		if err := p.sock.write(op, batch); err != nil {
+		if err := t.sock.write(op, batch); err != nil {
 			p.errorf(last, "%v", err)
 		}
 		return last
 	}
 }
 
+// resumes tells whether a line is a welcome that goes on with a session.
+func resumes(text string) bool {
+	return strings.HasPrefix(text, "welcome") && strings.Contains(text, `"resumed": true`)
+}
+
+// keepSamples gives the names in a line that is said their values.
+func (p *player) keepSamples(text string) {
+	s := spelled(text)
+	for name, v := range p.vars {
+		if w, ok := v.(wildcard); ok && w.kept && names(s, name) {
+			p.vars[name] = w.sample
+		}
+	}
+}
+
+// names tells whether a line has a variable.
+func names(text, variable string) bool {
+	_, rest, ok := strings.Cut(text, "$"+variable)
+	return ok && !strings.ContainsAny(rest[:1], "0123456789")
+}
+
 // encode makes the payload of a WebSocket message of a line.
-func encode(text string) (op byte, payload []byte, err error) {
+func encode(text string, vars map[string]any) (op byte, payload []byte, err error) {
 	word, rest, _ := strings.Cut(text, " ")
 	switch word {
 	case "text", "ping", "pong":
@@ -194,7 +267,7 @@ func encode(text string) (op byte, payload []byte, err error) {
 		b, err := hex.DecodeString(strings.ReplaceAll(rest, " ", ""))
 		return opBinary, b, err
 	}
-	list, err := parseFrame(spelled(text), variables())
+	list, err := parseFrame(spelled(text), vars)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -203,28 +276,34 @@ func encode(text string) (op byte, payload []byte, err error) {
 
 // hear waits for a line of the side under test.
 func (p *player) hear(i int) {
-	want := p.c.steps[i].text
-	for _, e := range p.early {
-		if same(want, e) {
+	want, t := p.c.steps[i].text, p.talks[p.c.steps[i].conn-1]
+	for _, e := range t.early {
+		if p.same(want, e) {
 			return
 		}
 	}
 	for {
-		got, err := p.next(patience)
+		got, err := t.next(patience)
 		if err != nil {
 			p.errorf(i, "heard %v", err)
 			return
 		}
-		if same(want, got) {
-			p.closed = p.closed || strings.HasPrefix(got, "close")
+		if t.owes && !strings.HasPrefix(got, "ping") {
+			if t.owes = false; !strings.HasPrefix(got, "ack ") && !strings.HasPrefix(got, "drop ") {
+				p.errorf(i, "after the resume, heard %s before an ack", got)
+			}
+		}
+		if p.same(want, got) {
+			t.owes = t.owes || resumes(got)
+			t.closed = t.closed || strings.HasPrefix(got, "close")
 			return
 		}
 		if unasked(got) && (!*update || !unasked(want)) {
-			p.early = append(p.early, got)
+			t.early = append(t.early, got)
 			continue
 		}
 		if *update {
-			p.c.heard(i, named(anonymous(got)))
+			p.c.heard(i, named(p.anonymous(got), p.vars))
 			return
 		}
 		p.errorf(i, "heard %s", got)
@@ -232,22 +311,35 @@ func (p *player) hear(i int) {
 	}
 }
 
-// same tells whether what was heard is the line that is wanted.
-func same(want, got string) bool {
+// same tells whether what was heard is the line that is wanted, and keeps what
+// its names stand for. No two stand for the same: each token is a new one.
+func (p *player) same(want, got string) bool {
 	want = spelled(want)
 	if want == got {
 		return true
 	}
-	w, err := parseFrame(want, variables())
+	w, err := parseFrame(want, p.vars)
 	if err != nil {
 		return false
 	}
 	g, err := parseFrame(got, nil)
-	return err == nil && fits(w, g)
+	found := map[string]any{}
+	if err != nil || !fits(w, g, found) {
+		return false
+	}
+	for _, value := range found {
+		for name, known := range p.vars {
+			if _, open := known.(wildcard); !open && show(known) == show(value) {
+				p.t.Errorf("%s: heard %s, where $%s is not wanted again", p.c.file, got, name)
+			}
+		}
+	}
+	maps.Copy(p.vars, found)
+	return true
 }
 
 // anonymous replaces what is different each time by its variable.
-func anonymous(got string) string {
+func (p *player) anonymous(got string) string {
 	list, err := parseFrame(got, nil)
 	if err != nil {
 		return got
@@ -255,8 +347,11 @@ func anonymous(got string) string {
 	for i, e := range list {
 		if o, ok := e.(object); ok {
 			for j := range o {
-				if o[j].key == "trid" {
-					o[j].value = variables()["trid"]
+				switch o[j].key {
+				case "trid":
+					o[j].value = p.vars["trid"]
+				case "session", "token":
+					o[j].value = p.nameOf(o[j].key, o[j].value)
 				}
 			}
 			list[i] = o
@@ -265,41 +360,61 @@ func anonymous(got string) string {
 	return showFrame(list)
 }
 
+// nameOf keeps a value by the first name that is free, unless it has one.
+func (p *player) nameOf(kind string, value any) any {
+	for _, n := range []string{"", "2", "3", "4", "5", "6", "7", "8", "9"} {
+		switch v := p.vars[kind+n].(type) {
+		case wildcard:
+			p.vars[kind+n] = value
+			return v
+		default:
+			if show(v) == show(value) {
+				return value // named puts its name there
+			}
+		}
+	}
+	return value
+}
+
 // quiet lets time pass, in which nothing may be heard that must be asked for.
 func (p *player) quiet(i int, d time.Duration) {
-	end := time.After(d)
-	for {
-		select {
-		case <-end:
-			return
-		case e, ok := <-p.events:
-			switch {
-			case !ok:
-				p.errorf(i, "the line ended")
-				return
-			case !unasked(e):
-				p.errorf(i, "heard %s", e)
-				return
+	time.Sleep(d)
+	synctest.Wait()
+	for _, t := range p.talks {
+		for more := !t.cut && !t.closed; more; {
+			select {
+			case e, ok := <-t.events:
+				switch {
+				case !ok:
+					p.errorf(i, "the line ended")
+					return
+				case !unasked(e):
+					p.errorf(i, "heard %s", e)
+					return
+				}
+				t.early = append(t.early, e)
+			default:
+				more = false
 			}
-			p.early = append(p.early, e)
 		}
 	}
 }
 
-// ended sees to it that nothing comes after the last line: but what need not
-// be asked for, the answer to a close, and the end of the line soon after it.
-func (p *player) ended() {
+// ended sees to it that nothing comes after the last line of a connection: but
+// what need not be asked for, the answer to a close, and the end of the line soon
+// after it.
+func (p *player) ended(t *talk) {
 	last := len(p.c.steps) - 1
 	for {
-		e, err := p.next(6 * time.Second)
+		e, err := t.next(6 * time.Second)
 		switch {
-		case errors.Is(err, errEnd) || err != nil && !p.closed:
+		case errors.Is(err, errEnd) || err != nil && !t.closed:
 			return
 		case err != nil:
 			p.errorf(last, "after it the line should end, heard %v", err)
 			return
 		case strings.HasPrefix(e, "close"):
-			p.closed = true
+			t.closed = true
 		case !unasked(e):
 			p.errorf(last, "after it, heard %s", e)
 			return

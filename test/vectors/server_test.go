@@ -43,30 +43,43 @@ func name(file string) string {
 type stage struct {
 	t       *testing.T
 	c       *conversation
-	srv     *bustest.Server
+	nodes   []*bustest.Server // the first is that of connection 1, the last that of all others
 	journal journal
 }
 
 func playClient(t *testing.T, c *conversation) {
 	st := &stage{t: t, c: c}
-	cfg := msgbus.Config{}
+	cfg, nodes := msgbus.Config{}, 1
 	for _, word := range c.set["server"] {
 		switch word {
 		case "one_connection":
 			cfg.MaxConns = 1
 		case "spiffe":
 			cfg.PeerName = []string{"spiffe"}
+		case "two_nodes":
+			nodes = 2
 		default:
 			t.Fatalf("setup: server: %q is not known", word)
 		}
 	}
-	st.srv = bustest.NewServer(t, cfg, newService(c.set, &st.journal))
-	p := &player{t: t, c: c, role: 'C'}
+	for n := range nodes {
+		if n > 0 {
+			cfg.Node = fmt.Sprintf("bus-%d", n+1)
+		}
+		st.nodes = append(st.nodes, bustest.NewServer(t, cfg, newService(c.set, &st.journal)))
+	}
+	p := newPlayer(t, c, 'C')
+	defer p.hangUp()
+	p.connect = func() (net.Conn, *bufio.Reader) {
+		conn, in := st.dial(st.nodes[nodes-1])
+		st.upgrade(conn, in)
+		return conn, in
+	}
 	i := 0
 	for ; i < len(c.steps) && c.steps[i].happens(); i++ { // before anybody connects
 		st.happen(c.steps[i])
 	}
-	conn, in := st.dial()
+	conn, in := st.dial(st.nodes[0])
 	defer conn.Close()
 	if i < len(c.steps) && isRequest(c.steps[i]) {
 		st.request(conn, in, i)
@@ -79,7 +92,7 @@ func playClient(t *testing.T, c *conversation) {
 			st.happen(s)
 		}
 	})
-	_ = conn.Close() // the conversation is over
+	p.hangUp()
 	synctest.Wait()
 	time.Sleep(time.Minute)
 	c.compare(t, "service", st.journal.text(), p.failed)
@@ -97,8 +110,8 @@ func (c *conversation) compare(t *testing.T, section, got string, failed bool) {
 	}
 }
 
-func (st *stage) dial() (net.Conn, *bufio.Reader) {
-	raw, err := st.srv.DialContext(st.t.Context(), "", "")
+func (st *stage) dial(node *bustest.Server) (net.Conn, *bufio.Reader) {
+	raw, err := node.DialContext(st.t.Context(), "", "")
 	if err != nil {
 		st.t.Fatal(err)
 	}
@@ -210,7 +223,7 @@ func (st *stage) request(conn net.Conn, in *bufio.Reader, i int) {
 	if string(content) == "" {
 		got = nil
 	}
-	good := status == fmt.Sprint(resp.StatusCode) && fits(body, got)
+	good := status == fmt.Sprint(resp.StatusCode) && fits(body, got, nil)
 	text := "status " + fmt.Sprint(resp.StatusCode)
 	for header, value := range headers {
 		heard := resp.Header.Get(header)
@@ -226,7 +239,7 @@ func (st *stage) request(conn net.Conn, in *bufio.Reader, i int) {
 	switch {
 	case good:
 	case *update:
-		st.c.heard(i, named(text))
+		st.c.heard(i, named(text, variables()))
 	default:
 		st.t.Errorf("%s: %q: heard %s", st.c.file, want.raw, text)
 	}
@@ -235,13 +248,18 @@ func (st *stage) request(conn net.Conn, in *bufio.Reader, i int) {
 // happen does what a "~" line says.
 func (st *stage) happen(s step) {
 	switch s.text {
+	case "the client connects again", "the client moves":
+		return // the next line of another connection says so
 	case "the same client connects elsewhere":
 		st.connect("i1")
 	case "another client connects":
 		st.connect("i2")
 	case "the server stops":
-		go st.srv.Stop()
+		go st.nodes[0].Stop()
 	default:
+		if strings.HasPrefix(s.text, clientSends) {
+			return
+		}
 		st.t.Fatalf("%s: nobody knows how to do %q", st.c.file, s.text)
 	}
 	synctest.Wait()
@@ -249,7 +267,7 @@ func (st *stage) happen(s step) {
 
 // connect connects another client of the same peer.
 func (st *stage) connect(instance string) {
-	client := st.srv.Client(msgclient.Config{Instance: instance})
+	client := st.nodes[0].Client(msgclient.Config{Instance: instance})
 	go func() {
 		if err := client.Connect(context.Background()); err != nil {
 			st.t.Errorf("%s: another client: %v", st.c.file, err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -129,7 +131,8 @@ var other = schema.MustNew(serviceName,
 type journal struct {
 	mu sync.Mutex
 	// Guarded by mu.
-	lines []string
+	lines    []string
+	outcomes map[string]string // of what it waited for, by kind and number of the frame
 }
 
 func (j *journal) add(format string, a ...any) {
@@ -138,19 +141,39 @@ func (j *journal) add(format string, a ...any) {
 	j.lines = append(j.lines, fmt.Sprintf(format, a...))
 }
 
+// note adds what came of a frame. When others happen in the same moment is
+// chance, so that these stand at the end.
+func (j *journal) note(frame []any, format string, a ...any) {
+	kind, _ := frame[0].(int64)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.outcomes == nil {
+		j.outcomes = map[string]string{}
+	}
+	what := kinds[kind] + " " + show(frame[1])
+	for j.outcomes[what] != "" { // of an earlier session
+		what += " again"
+	}
+	j.outcomes[what] = fmt.Sprintf(format, a...)
+}
+
 func (j *journal) text() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if len(j.lines) == 0 {
-		return ""
+	var b strings.Builder
+	for _, line := range j.lines {
+		b.WriteString(line + "\n")
 	}
-	return strings.Join(j.lines, "\n") + "\n"
+	for _, what := range slices.Sorted(maps.Keys(j.outcomes)) {
+		b.WriteString(what + ": " + j.outcomes[what] + "\n")
+	}
+	return b.String()
 }
 
 func (j *journal) reset() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.lines = nil
+	j.lines, j.outcomes = nil, nil
 }
 
 // described says an error as the journals have it.
@@ -180,6 +203,9 @@ func fault(code, reason string) error {
 // newService makes the service of a conversation.
 func newService(set settings, j *journal) *msgbus.Service {
 	s := &msgbus.Service{Schema: contract, KeepOnError: set.has("service", "keep_on_error")}
+	if set.has("service", "no_sessions") {
+		s.Window = -1
+	}
 	if set.has("service", "per_certificate") {
 		s.Identity = msgbus.PerCertificate
 	}
@@ -190,8 +216,15 @@ func newService(set settings, j *journal) *msgbus.Service {
 		if err := onConnect(ctx, c); err != nil {
 			return err
 		}
-		j.add("connected: %s", c.Identity())
+		if c.Resumed() {
+			j.add("connected: %s, resumed", c.Identity())
+		} else {
+			j.add("connected: %s", c.Identity())
+		}
 		return nil
+	}
+	s.OnGone = func(_ context.Context, identity bus.Identity, why error) {
+		j.add("gone: %s: %s", identity, bus.CodeOf(why))
 	}
 	s.OnDrop = func(_ context.Context, c *msgbus.Conn, why error) {
 		j.add("dropped: %s: %s", c.Identity(), described(why))
@@ -263,6 +296,9 @@ func onConnect(ctx context.Context, c *msgbus.Conn) error {
 	return err.WithRetry(bus.Retry{When: bus.ParseWhen(retry), After: ms("after_ms"), Spread: ms("spread_ms")})
 }
 
+// slowly is how long the client takes over a question that says so.
+const slowly = 3 * time.Second
+
 // handleAll registers the handlers of the client of the conversations.
 func handleAll(c *msgclient.Client, j *journal) {
 	msgclient.On(c, func(_ context.Context, _ *msgclient.Client, m Pong) error {
@@ -279,6 +315,8 @@ func handleAll(c *msgclient.Client, j *journal) {
 		case "wait":
 			<-ctx.Done()
 			return context.Cause(ctx)
+		case "slow":
+			time.Sleep(slowly)
 		case "quiet":
 			return nil
 		}

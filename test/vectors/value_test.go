@@ -21,10 +21,11 @@ type (
 		value any
 	}
 	// wildcard stands for any value when it is heard, and for its sample when
-	// it is said.
+	// it is said. One that is kept stands for that value from then on.
 	wildcard struct {
 		name   string
 		sample any
+		kept   bool
 	}
 )
 
@@ -254,10 +255,14 @@ func show(v any) string {
 }
 
 // fits tells whether a value that was heard is the one wanted. The order of a
-// map's keys does not matter.
-func fits(want, got any) bool {
+// map's keys does not matter. What wildcards that are kept stand for is put into
+// found; nil: nobody wants to know.
+func fits(want, got any, found map[string]any) bool {
 	switch w := want.(type) {
 	case wildcard:
+		if w.kept && found != nil {
+			found[w.name] = got
+		}
 		return true
 	case object:
 		g, ok := got.(object)
@@ -266,7 +271,7 @@ func fits(want, got any) bool {
 		}
 		for _, p := range w {
 			v, has := g.get(p.key)
-			if !has || !fits(p.value, v) {
+			if !has || !fits(p.value, v, found) {
 				return false
 			}
 		}
@@ -277,7 +282,7 @@ func fits(want, got any) bool {
 			return false
 		}
 		for i := range w {
-			if !fits(w[i], g[i]) {
+			if !fits(w[i], g[i], found) {
 				return false
 			}
 		}

@@ -21,6 +21,12 @@ type Config struct {
 	CertificateEnd func() time.Time
 	// LogLinesDropped returns how many lines could not be written.
 	LogLinesDropped func() uint64
+	// SessionsAtRest returns how many sessions wait for their clients to come
+	// back, and what they keep meanwhile, in bytes.
+	SessionsAtRest func() (sessions, bytes int)
+	// Drain begins to drain the program, or says why it cannot be done as it was
+	// asked for. It must not call the Admin.
+	Drain func(r DrainRequest) error
 }
 
 // Transport are the numbers of all listeners together.
@@ -59,15 +65,25 @@ type Admin struct {
 	phase               Phase
 	reloadFailed        error // why the last reload failed; nil: it did not
 	reloads, failedOnes uint64
+	since               time.Time // of phase Draining
+	outcome             error     // why a drain did not end well; good once over is closed
+
+	over chan struct{} // closed once the program has drained
 }
 
 // New makes an Admin, in phase [Starting].
-func New(c Config) *Admin { return &Admin{config: c, phase: Starting} }
+func New(c Config) *Admin {
+	return &Admin{config: c, phase: Starting, over: make(chan struct{})}
+}
 
 // SetPhase says how far the life of the program is.
 func (a *Admin) SetPhase(p Phase) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if p == Draining {
+		a.drainsLocked()
+		return
+	}
 	a.phase = p
 }
 
@@ -103,6 +119,10 @@ func (a *Admin) Services() []msgbus.ServiceStats { return a.config.Services() }
 
 // Transport returns what the listeners have counted.
 func (a *Admin) Transport() Transport { return a.config.Transport() }
+
+// SessionsAtRest returns how many sessions wait for their clients to come back,
+// and what they keep meanwhile, in bytes.
+func (a *Admin) SessionsAtRest() (sessions, bytes int) { return a.config.SessionsAtRest() }
 
 // Reloads returns how many reloads succeeded, and how many failed.
 func (a *Admin) Reloads() (ok, failed uint64) {

@@ -30,6 +30,14 @@ var (
 	messageBytes  = newDesc("message_bytes_total", "the same in bytes on the wire", "service", "message", "direction")
 	failedOnes    = newDesc("messages_failed_total", "messages that failed, here or at the client", "service", "message")
 	handlerTime   = newDesc("handler_seconds", "how long handlers took", "service", "message")
+	sessions      = newDesc("sessions", "sessions now, with a connection or without", "service")
+	resting       = newDesc("sessions_resting", "sessions now that wait for their clients to come back, all services together")
+	restingBytes  = newDesc("sessions_resting_bytes", "what those keep for their clients and of them, in bytes")
+	goneOn        = newDesc("sessions_resumed_total", "connections that went on with a session", "service")
+	notGoneOn     = newDesc("sessions_not_resumed_total", "connections that asked for a session and got a new one, by the reason that the client was told", "service", "reason")
+	repeated      = newDesc("frames_repeated_total", "frames that were written again after a resume", "service")
+	volatile      = newDesc("messages_volatile_dropped_total", "messages of class volatile that found no room", "service")
+	replaced      = newDesc("messages_latest_replaced_total", "messages of class latest whose place a newer one took", "service")
 	queued        = newDesc("queue_bytes", "bytes that wait to be written or acknowledged, all connections together", "service")
 	queuedMax     = newDesc("queue_bytes_max", "the same of the connection where it is most", "service")
 	tcp           = newDesc("tcp_connections", "open TCP connections now, by state: all, unauthenticated, waiting (for the bounds of their address)", "state")
@@ -43,7 +51,8 @@ var (
 )
 
 var all = []*prometheus.Desc{
-	build, connections, connects, drops, refused, messages, messageBytes, failedOnes, handlerTime, queued, queuedMax,
+	build, connections, connects, drops, refused, messages, messageBytes, failedOnes, handlerTime,
+	sessions, resting, restingBytes, goneOn, notGoneOn, repeated, volatile, replaced, queued, queuedMax,
 	tcp, handshakes, resumed, handshaking, acceptErrors, certificate, configReloads, logDropped,
 }
 
@@ -62,6 +71,9 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	for _, s := range a.Services() {
 		e.service(s)
 	}
+	atRest, kept := a.SessionsAtRest()
+	e.gauge(resting, float64(atRest))
+	e.gauge(restingBytes, float64(kept))
 	e.transport(a.Transport())
 	e.gauge(certificate, seconds(a.config.CertificateEnd()))
 	ok, failed := a.Reloads()
@@ -91,6 +103,14 @@ func (e emitter) service(s msgbus.ServiceStats) {
 	for code, n := range byName(s.Refused) {
 		e.count(refused, n, s.Service, code)
 	}
+	e.gauge(sessions, float64(s.Sessions), s.Service)
+	e.count(goneOn, s.Resumed, s.Service)
+	for reason, n := range s.NotResumed {
+		e.count(notGoneOn, n, s.Service, reason)
+	}
+	e.count(repeated, s.Repeated, s.Service)
+	e.count(volatile, s.Volatile, s.Service)
+	e.count(replaced, s.Replaced, s.Service)
 	e.gauge(queued, float64(s.Queued), s.Service)
 	e.gauge(queuedMax, float64(s.QueuedMax), s.Service)
 	for _, m := range s.Messages {

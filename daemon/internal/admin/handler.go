@@ -23,6 +23,8 @@ const (
 //	/healthz  200 "ok": the process lives
 //	/readyz   200 "ready", or 503 and why new connections are not wanted
 //	/metrics  the numbers, for Prometheus
+//	/drain    POST drains the program: a [DrainRequest], answered with a line
+//	          of [Progress] each second until it is over; from this machine only
 //
 // With local set, for a listener on loopback, there is also /debug/pprof/, and
 // requests whose Host is a name other than localhost get 421: a browser's page
@@ -40,6 +42,7 @@ func (a *Admin) Handler(local bool) http.Handler {
 		plain(w, http.StatusOK, "ready")
 	})
 	mux.Handle("GET /metrics", a.metrics())
+	mux.HandleFunc("POST /drain", a.handleDrain)
 	if !local {
 		return mux
 	}
@@ -50,7 +53,7 @@ func (a *Admin) Handler(local bool) http.Handler {
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLocal(r.Host) {
-			plain(w, http.StatusMisdirectedRequest, "this listener is for localhost and addresses, not for names")
+			plain(w, http.StatusMisdirectedRequest, notLocal)
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -74,6 +77,8 @@ func plain(w http.ResponseWriter, status int, text string) {
 	w.WriteHeader(status)
 	fmt.Fprintln(w, text)
 }
+
+const notLocal = "this listener is for localhost and addresses, not for names"
 
 // isLocal tells whether a Host header is an address or localhost.
 func isLocal(host string) bool {

@@ -27,6 +27,8 @@ func newAdmin() *admin.Admin {
 		Services: func() []msgbus.ServiceStats {
 			return []msgbus.ServiceStats{{
 				Service: "Test/One", Conns: 3, Connects: 5, Queued: 100, QueuedMax: 60,
+				Sessions: 14, Resumed: 15, NotResumed: map[string]uint64{"expired": 16, "restarted": 17},
+				Repeated: 18, Volatile: 19, Replaced: 21,
 				Dropped: map[bus.Code]uint64{bus.CodeGoingAway: 2, 4000: 1, 4001: 2, 0: 1},
 				Refused: map[bus.Code]uint64{bus.CodePermissionDenied: 7},
 				Messages: []msgbus.MessageStats{{
@@ -43,6 +45,7 @@ func newAdmin() *admin.Admin {
 		},
 		CertificateEnd:  func() time.Time { return time.Unix(1_800_000_000, 0) },
 		LogLinesDropped: func() uint64 { return 13 },
+		SessionsAtRest:  func() (int, int) { return 22, 23 },
 	})
 }
 
@@ -105,6 +108,15 @@ busd_handler_seconds_bucket{message="Ping",service="Test/One",le="10"} 3
 busd_handler_seconds_bucket{message="Ping",service="Test/One",le="+Inf"} 6
 busd_handler_seconds_sum{message="Ping",service="Test/One"} 1.5
 busd_handler_seconds_count{message="Ping",service="Test/One"} 6
+busd_sessions{service="Test/One"} 14
+busd_sessions_resting 22
+busd_sessions_resting_bytes 23
+busd_sessions_resumed_total{service="Test/One"} 15
+busd_sessions_not_resumed_total{reason="expired",service="Test/One"} 16
+busd_sessions_not_resumed_total{reason="restarted",service="Test/One"} 17
+busd_frames_repeated_total{service="Test/One"} 18
+busd_messages_volatile_dropped_total{service="Test/One"} 19
+busd_messages_latest_replaced_total{service="Test/One"} 21
 busd_queue_bytes{service="Test/One"} 100
 busd_queue_bytes_max{service="Test/One"} 60
 busd_tcp_connections{state="all"} 10

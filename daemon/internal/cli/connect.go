@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,28 +70,40 @@ func (p *app) logger() *zap.Logger {
 	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(encoder), zapcore.AddSync(p.err), zap.DebugLevel))
 }
 
-// visit connects, runs do, and says goodbye. do's context ends with the
-// connection, or when the service reports that a message of ours failed; the
-// cause says why.
+// visit connects, runs do, and says goodbye. A cut meanwhile is ridden over: the
+// client comes back, and its session goes on. do's context ends when there will
+// be no connection any more, or when the service reports that a message of ours
+// failed; the cause says why.
 func (p *app) visit(ctx context.Context, t *target, do func(ctx context.Context, c *msgclient.Client) error) error {
 	visiting, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	c, err := p.client(t, msgclient.Config{
-		OnDrop:  func(_ context.Context, _ *msgclient.Client, why error) { end(why) },
+	l := &line{app: p}
+	c, err := p.client(t, l.watch(msgclient.Config{
+		OnDrop: func(_ context.Context, _ *msgclient.Client, why error) {
+			if !ridesOver(why) {
+				end(why)
+			}
+		},
 		OnError: func(_ *msgclient.Client, err error) { end(err) },
-	})
+	}))
 	if err != nil {
 		return err
 	}
+	var running sync.WaitGroup
+	defer running.Wait()
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
+		if !c.Connected() {
+			cancel() // there is nobody to say goodbye to
+		}
 		_ = c.Close(closing) // what had to arrive was waited for
 	}()
 	if err := c.Connect(ctx); err != nil {
 		return t.cannot(ctx, err)
 	}
-	return orInterrupted(ctx, do(visiting, c))
+	running.Go(func() { end(c.Run(context.WithoutCancel(ctx))) }) // ends with Close
+	return orInterrupted(ctx, l.explain(do(visiting, c)))
 }
 
 // orInterrupted returns the interruption that made err, if that is what it was.

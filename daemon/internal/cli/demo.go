@@ -20,9 +20,11 @@ func (p *app) demo() *cobra.Command {
 		Use: "demo", Short: "everything in one process: a bus, a service and agents that play",
 		Long: "demo makes a certificate authority, serves Framework/PingPong on a free port of\n" +
 			"127.0.0.1, and lets agents send it requests over TLS as fast as they can, one at a\n" +
-			"time each. Half-way (without --for: after 5 s) one agent's line is cut, so that its\n" +
-			"reconnect is seen; what that interrupts is sent again. Nothing is left behind.\n\n" +
-			"It ends with 0 only if every agent did its work.",
+			"time each. After a third of the time (without --for: after 5 s) one agent's line is\n" +
+			"cut in the middle of many messages; its session goes on. After two thirds (10 s) the\n" +
+			"server is drained while a second one takes its address, and the agents move there.\n" +
+			"Every message is counted at both ends. Nothing is left behind.\n\n" +
+			"It ends with 0 only if every agent did its work, and nothing was lost or doubled.",
 		Example: "  busd demo                            until ctrl-C\n" +
 			"  busd demo --for 10s --agents 5\n" +
 			"  busd demo --for 5s --json            one JSON object on standard output",
@@ -74,8 +76,10 @@ func (p *app) play(ctx context.Context, o demo.Options, asJSON bool) error {
 }
 
 func (p *app) printSummary(sum demo.Summary) error {
-	_, err := fmt.Fprintf(p.out, "%s, %.1f s: %d round trips (%.0f/s), %s, %s, p50 %.0f µs, p99 %.0f µs\n",
+	_, err := fmt.Fprintf(p.out, "%s, %.1f s: %d round trips (%.0f/s), %s, p50 %.0f µs, p99 %.0f µs\n"+
+		"%s, %d resumed, %d moved: %s lost, %d doubled\n",
 		plural(sum.Agents, "agent"), sum.Seconds, sum.RoundTrips, float64(sum.RoundTrips)/sum.Seconds,
-		plural(int(sum.Errors), "error"), plural(int(sum.Reconnects), "reconnect"), sum.P50, sum.P99)
+		plural(int(sum.Errors), "error"), sum.P50, sum.P99,
+		plural(int(sum.Reconnects), "reconnect"), sum.Resumed, sum.Moved, plural(int(sum.Lost), "message"), sum.Doubled)
 	return err
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"busd/bus"
 	"busd/msgclient"
 	"busd/schema"
 )
@@ -23,9 +22,11 @@ func (p *app) listen() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "listen URL", Short: "print each message that a service sends",
-		Long: "listen connects and prints each message as it comes, one line each. When the\n" +
-			"connection ends it says so and connects again, until ctrl-C, until --for is over, or\n" +
-			"until the service refuses for good.",
+		Long: "listen connects and prints each message as it comes, one line each, until ctrl-C,\n" +
+			"until --for is over, or until the service refuses for good. When the connection ends\n" +
+			"it says so on standard error, connects again, and says whether the session went on:\n" +
+			"then what the service sent meanwhile comes now, once and in order. With --json it says\n" +
+			"that as JSON, too, one object a line.",
 		Example: "  busd listen Framework/PingPong\n" +
 			"  busd listen localhost:8443/Framework/PingPong --json --for 1m | jq .attrs",
 		Args: between(1, 1),
@@ -55,14 +56,8 @@ func (p *app) listen() *cobra.Command {
 func (p *app) follow(ctx context.Context, t *target, asJSON bool) error {
 	listening, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	c, err := p.client(t, msgclient.Config{
-		OnConnect: func(_ context.Context, c *msgclient.Client) {
-			p.note("listening as %s", c.Identity())
-		},
-		OnDrop: func(_ context.Context, _ *msgclient.Client, why error) {
-			p.note("the connection ended (%s: %s); connecting again", bus.CodeOf(why), plain(why))
-		},
-	})
+	l := &line{app: p, asJSON: asJSON, begins: true}
+	c, err := p.client(t, l.watch(msgclient.Config{}))
 	if err != nil {
 		return err
 	}

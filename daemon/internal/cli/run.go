@@ -99,7 +99,7 @@ func (p *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(flagFault)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(
-		p.demo(), p.serve(), p.pki(), p.send(), p.request(), p.listen(), p.schema(), p.version(),
+		p.demo(), p.serve(), p.drain(), p.pki(), p.send(), p.request(), p.listen(), p.schema(), p.version(),
 		&cobra.Command{Use: "exit-codes", Short: "how busd ends", Long: exitTable()},
 		&cobra.Command{Use: "environment", Short: "the variables that busd reads", Long: environment},
 	)

@@ -56,7 +56,7 @@ func (p *app) send() *cobra.Command {
 		Long: "send connects, learns the service's contract, makes a message of the JSON object and\n" +
 			"sends it. It returns once the service has read, checked and queued the message; with\n" +
 			"--expect it then waits for a message of that name and prints its attributes. JSON may\n" +
-			"be - for standard input.",
+			"be - for standard input. If the line is cut meanwhile it connects again, and goes on.",
 		Example: "  busd send Framework/PingPong Ping '{\"id\": 1}'\n" +
 			"  busd send wss://bus.example.org:8443/Framework/PingPong Ping '{\"id\": 1}' --expect Pong\n" +
 			"  echo '{\"id\": 2}' | busd send Framework/PingPong Ping -",
@@ -119,7 +119,8 @@ func (p *app) request() *cobra.Command {
 		Use: "request URL MESSAGE [JSON]", Short: "send one message and print the reply to it",
 		Long: "request connects, learns the service's contract, makes a message of the JSON object,\n" +
 			"sends it as a request and prints the reply's attributes as JSON. JSON may be - for\n" +
-			"standard input. A message that the service handles without a reply prints nothing.",
+			"standard input. A message that the service handles without a reply prints nothing. If\n" +
+			"the line is cut meanwhile it connects again, and waits on for the same reply.",
 		Example: "  busd request Framework/PingPong Ping '{\"id\": 1}'\n" +
 			"  busd request localhost:8443/Framework/PingPong Ping '{\"id\": 1}' --json",
 		Args: between(2, 3),

@@ -35,6 +35,8 @@ type bench struct {
 	conf *tls.Config
 	addr string
 	stop func()
+
+	entered, release chan struct{} // of handlers that wait
 }
 
 const benchContract = `{"service": "Test/Bench", "messages": [
@@ -44,7 +46,7 @@ const benchContract = `{"service": "Test/Bench", "messages": [
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, dir: t.TempDir(), addr: "127.0.0.1:0", stop: func() {}}
+	b := &bench{t: t, dir: t.TempDir(), addr: "127.0.0.1:0", stop: func() {}, entered: make(chan struct{}, 10), release: make(chan struct{})}
 	ca, err := mtls.NewAuthority("test", time.Hour)
 	b.must(err)
 	server, err := ca.Issue(mtls.Request{Name: "server", IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Server: true})
@@ -83,6 +85,10 @@ func (b *bench) start() {
 			<-ctx.Done()
 			return ctx.Err()
 		case "news":
+			return c.Reply(ctx, b.news(1))
+		case "wait":
+			b.entered <- struct{}{}
+			<-b.release
 			return c.Reply(ctx, b.news(1))
 		}
 		return nil
@@ -203,7 +209,7 @@ func TestListenSurvivesARestart(t *testing.T) {
 	go func() { // ends with interrupt
 		ended <- Run(ctx, b.args("listen", b.url(), "--json", "--instance", "ear"), strings.NewReader(""), data, screen, Actions{})
 	}()
-	screen.want("listening as dns:agent/ear")
+	screen.want(`"event":"connected","identity":"dns:agent/ear"}`)
 	b.must(b.svc.Broadcast(t.Context(), b.news(1)))
 	var e struct {
 		Time    time.Time
@@ -216,9 +222,9 @@ func TestListenSurvivesARestart(t *testing.T) {
 	}
 
 	b.stop()
-	screen.want("the connection ended (going_away: the server is shutting down); connecting again")
+	screen.want(`"event":"lost","code":"going_away","reason":"`)
 	b.start()
-	screen.want("listening as dns:agent/ear")
+	screen.until(`"event":"not_resumed","reason":"restarted","lost":0}`)
 	b.must(b.svc.Broadcast(t.Context(), b.news(2)))
 	b.must(json.Unmarshal([]byte(data.next()), &e))
 	if e.Attrs.N != 2 {
@@ -240,7 +246,7 @@ func TestListenIsSuperseded(t *testing.T) {
 	go func() { // ends when the second takes its place
 		ended <- Run(t.Context(), b.args("listen", b.url(), "--instance", "ear"), strings.NewReader(""), io.Discard, screen, Actions{})
 	}()
-	screen.want("listening as")
+	screen.want("connected, listening as dns:agent/ear")
 	if exit, _, fail := b.run("listen", b.url(), "--instance", "ear", "--for", "200ms"); exit != exitOK {
 		t.Errorf("the second: got exit %d, %s", exit, fail)
 	}
@@ -277,6 +283,14 @@ func (l *lines) next() string {
 	case <-time.After(20 * time.Second):
 		l.t.Fatal("nothing came")
 		return ""
+	}
+}
+
+// until takes lines until one contains text.
+func (l *lines) until(text string) {
+	l.t.Helper()
+	for got := l.next(); !strings.Contains(got, text); got = l.next() {
+		l.t.Logf("not yet: %s", got)
 	}
 }
 

@@ -11,7 +11,8 @@ import (
 //	key      the key's name in the file
 //	default  as it would be written in the file; none: there is no default
 //	doc      what it is for
-//	form     what a text must look like: address, place, name, origin, file
+//	form     what a text must look like: address, place, name, origin, file,
+//	         store; place and store may be off, which is empty
 //	words    the words that are allowed
 //	min, max bounds, in the form of the default
 //	auto     the word auto is allowed, and is 0
@@ -58,6 +59,8 @@ type TLS struct {
 	Key         string   `key:"key" form:"file" doc:"PEM file with its private key; only its owner may read it"`
 	ClientCA    []string `key:"client_ca" form:"file" doc:"PEM files of the CAs that sign clients' certificates"`
 	PeerName    []string `key:"peer_name" default:"[auto]" words:"auto|spiffe|uri|dns|email|cn|dn" doc:"which part of a client's certificate is its name; of several the first that it has; auto: all, in this order"`
+	// SessionTickets is empty if they are in memory.
+	SessionTickets string `key:"session_tickets" default:"off" form:"store" doc:"file that keeps the keys of TLS session tickets, so that clients resume after a restart; made if it is not there; as secret as a CA's key; off keeps them in memory"`
 }
 
 // Service is what an operator may say of a service. Zero and nil leave it to
@@ -68,6 +71,8 @@ type Service struct {
 	MaxMessage     Size  `key:"max_message" default:"256KiB" min:"1KiB" max:"256MiB" program:"yes" doc:"a message from a client, in bytes on the wire; at most a quarter of credit"`
 	Credit         Size  `key:"credit" default:"1MiB" min:"4KiB" max:"1GiB" program:"yes" doc:"what may wait for the handlers of one connection"`
 	KeepOnError    *bool `key:"keep_on_error" default:"false" program:"yes" doc:"a one-way message that fails leaves its connection open"`
+	// Window is 0 for none.
+	Window *time.Duration `key:"window" default:"2m" min:"0s" max:"24h" program:"yes" doc:"how long a session waits for its client to come back; 0 is no sessions: what a cut interrupts is lost, and told so"`
 }
 
 // Limits bound what strangers and clients can make the process hold.
@@ -77,9 +82,10 @@ type Limits struct {
 	Handshakes                int  `key:"handshakes" default:"auto" auto:"yes" max:"100000" doc:"TLS handshakes that compute at the same time; auto is four for each core; the others wait"`
 	UnauthenticatedPerAddress int  `key:"unauthenticated_per_address" default:"64" max:"1000000" doc:"connections of one address (one /64 for IPv6) that have shown no good certificate; the others wait"`
 	NewPerAddress             int  `key:"new_per_address" default:"200" max:"1000000" doc:"new connections of one address in a second; the others wait"`
-	WaitingPerAddress         int  `key:"waiting_per_address" default:"512" max:"1000000" doc:"connections of one address that wait for the two bounds above; the others are closed"`
+	WaitingPerAddress         int  `key:"waiting_per_address" default:"2000" max:"1000000" doc:"connections of one address that wait for the two bounds above; the others are closed"`
 	HandshakeSize             Size `key:"handshake_size" default:"48KiB" min:"8KiB" max:"1MiB" doc:"what a client may send in its TLS handshake"`
 	HeaderSize                Size `key:"header_size" default:"16KiB" min:"8KiB" max:"1MiB" doc:"the header of an HTTP request"`
+	SessionMemory             Size `key:"session_memory" default:"64MiB" min:"1MiB" max:"1024GiB" doc:"what sessions keep for clients that are away, a quarter of it for those of one peer; beyond it the oldest end"`
 }
 
 // KeepAlive finds dead connections.

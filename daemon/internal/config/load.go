@@ -229,7 +229,7 @@ func (l *loader) scalar(n *node, at position, r *rule, v reflect.Value, path str
 		l.fault(n.position, path, "%s", reason)
 		return
 	}
-	if r.form == "file" && !filepath.IsAbs(v.String()) {
+	if (r.form == "file" || r.form == "store" && v.String() != "") && !filepath.IsAbs(v.String()) {
 		v.SetString(filepath.Join(filepath.Dir(l.name), v.String()))
 	}
 	l.said(path, n.position)

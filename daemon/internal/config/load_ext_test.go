@@ -48,10 +48,11 @@ func TestDefaults(t *testing.T) {
 	}
 	if c.Admin.Address != "127.0.0.1:8444" || c.Limits.Connections != 50_000 || c.Limits.Handshakes != 0 ||
 		c.Limits.HandshakeSize != 48<<10 || c.KeepAlive.Idle != 75*time.Second || c.Shutdown.Timeout != 30*time.Second ||
-		c.Log != (config.Log{Level: "info", Format: "json"}) || !slices.Equal(c.TLS.PeerName, []string{"auto"}) {
+		c.Log != (config.Log{Level: "info", Format: "json"}) || !slices.Equal(c.TLS.PeerName, []string{"auto"}) ||
+		c.Limits.SessionMemory != 64<<20 || c.Limits.WaitingPerAddress != 2000 {
 		t.Errorf("got %+v", c)
 	}
-	if s := c.Services["Test/Other"]; !s.Enabled || s.MaxConnections != 0 || s.KeepOnError != nil {
+	if s := c.Services["Test/Other"]; !s.Enabled || s.MaxConnections != 0 || s.KeepOnError != nil || s.Window != nil {
 		t.Errorf("service: got %+v, want enabled and the rest left to the program", s)
 	}
 }
@@ -96,6 +97,66 @@ log: {level: debug, format: console}
 	}
 	if c.TLS.Key != "/etc/busd/server.key" {
 		t.Errorf("key: got %q", c.TLS.Key)
+	}
+}
+
+func TestSessionTickets(t *testing.T) {
+	t.Parallel()
+	tls := strings.TrimSuffix(files, "}\n")
+	for _, test := range []struct{ said, environ, want string }{
+		{"", "", ""},
+		{", session_tickets: off", "", ""},
+		{`, session_tickets: ""`, "", ""},
+		{", session_tickets: /var/lib/busd/tickets", "", "/var/lib/busd/tickets"},
+		{", session_tickets: keys/tickets", "", "DIR/keys/tickets"},
+		{", session_tickets: ./off", "", "DIR/off"},
+		{", session_tickets: keys/tickets", "off", ""},
+		{"", "tickets", "tickets"},
+	} {
+		c, _, err := load(t, tls+test.said+"}\n", config.Options{Environ: []string{"BUSD_TLS__SESSION_TICKETS=" + test.environ}})
+		if err != nil {
+			t.Errorf("%+v: %v", test, err)
+			continue
+		}
+		want := strings.Replace(test.want, "DIR", filepath.Dir(c.TLS.Certificate), 1)
+		if c.TLS.SessionTickets != want {
+			t.Errorf("%+v: got %q, want %q", test, c.TLS.SessionTickets, want)
+		}
+	}
+}
+
+func TestWindow(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		said, want string
+	}{
+		{"0", "0s"},
+		{"0s", "0s"},
+		{"90s", "1m30s"},
+		{"24h", "24h0m0s"},
+		{"25h", "services.Test/Other.window: want from 0s to 24h, got 25h"},
+		{"-1s", "services.Test/Other.window: want from 0s to 24h, got -1s"},
+		{"90", `services.Test/Other.window: want a duration with its unit, such as 30s or 2m, got "90"`},
+		{"off", `services.Test/Other.window: want a duration with its unit, such as 30s or 2m, got "off"`},
+	} {
+		c, _, err := load(t, files+"services: {Test/Other: {window: "+test.said+"}}\n", config.Options{})
+		if err != nil {
+			if !strings.Contains(err.Error(), test.want+"\n") {
+				t.Errorf("%s: got %v, want %s", test.said, err, test.want)
+			}
+			continue
+		}
+		if got := c.Services["Test/Other"].Window; got == nil || got.String() != test.want {
+			t.Errorf("%s: got %v, want %s", test.said, got, test.want)
+		}
+		before, _, err := load(t, files, config.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		changes := before.Changes(c)
+		if len(changes) == 0 || changes[0] != (config.Change{Path: "services.Test/Other.window", New: test.want}) {
+			t.Errorf("%s: got the changes %+v, want that of the window, which needs a restart", test.said, changes)
+		}
 	}
 }
 

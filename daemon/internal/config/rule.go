@@ -105,19 +105,22 @@ func (r *rule) describe() string {
 		t, list = t.Elem(), "list of "
 	}
 	one := map[reflect.Type]string{
-		reflect.TypeFor[int]():           "number",
-		reflect.TypeFor[Size]():          "size",
-		reflect.TypeFor[time.Duration](): "duration",
-		reflect.TypeFor[bool]():          "true or false",
-		reflect.TypeFor[*bool]():         "true or false",
-		reflect.TypeFor[netip.Prefix]():  "network",
-		reflect.TypeFor[string]():        r.form,
+		reflect.TypeFor[int]():            "number",
+		reflect.TypeFor[Size]():           "size",
+		reflect.TypeFor[time.Duration]():  "duration",
+		reflect.TypeFor[*time.Duration](): "duration",
+		reflect.TypeFor[bool]():           "true or false",
+		reflect.TypeFor[*bool]():          "true or false",
+		reflect.TypeFor[netip.Prefix]():   "network",
+		reflect.TypeFor[string]():         r.form,
 	}[t]
 	switch {
 	case len(r.words) > 0:
 		one = strings.Join(r.words, ", ")
 	case one == "place":
 		one = "address or off"
+	case one == "store":
+		one = "file or off"
 	case r.auto:
 		one += " or auto"
 	}

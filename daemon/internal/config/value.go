@@ -56,18 +56,34 @@ func (r *rule) set(v reflect.Value, text string, kind nodeKind) (reason string) 
 			return reason
 		}
 		return r.number(v, n, text, "1B", parseSize)
-	case time.Duration:
-		n, reason := parseDuration(text)
-		if reason != "" {
-			return reason
-		}
-		return r.number(v, n, text, "1ms", parseDuration)
+	case time.Duration, *time.Duration:
+		return r.duration(v, text)
 	case netip.Prefix:
 		p, reason := parsePrefix(text)
 		v.Set(reflect.ValueOf(p))
 		return reason
 	}
 	panic("config: no parser for " + v.Type().String())
+}
+
+// duration sets a duration, or a pointer to one. Where none at all is allowed,
+// that may be a bare 0.
+func (r *rule) duration(v reflect.Value, text string) string {
+	into := v
+	if v.Kind() == reflect.Pointer {
+		into = reflect.New(v.Type().Elem()).Elem()
+	}
+	n, reason := parseDuration(text)
+	if text == "0" && r.min == "0s" {
+		n, reason = 0, ""
+	}
+	if reason == "" {
+		reason = r.number(into, n, text, "1ms", parseDuration)
+	}
+	if reason == "" && v.Kind() == reflect.Pointer {
+		v.Set(into.Addr())
+	}
+	return reason
 }
 
 func orAuto(auto bool) string {
@@ -169,11 +185,14 @@ func (r *rule) text(text string) (kept, reason string) {
 		if !nameForm.MatchString(text) {
 			return text, fmt.Sprintf("want at most 64 of A-Z a-z 0-9 . _ -, got %q", text)
 		}
-	case "place":
-		if text == "" || text == "off" {
+	case "place", "store":
+		switch {
+		case text == "" || text == "off":
 			return "", ""
+		case r.form == "place":
+			return text, addressReason(text)
 		}
-		return text, addressReason(text)
+		return text, fileReason(text)
 	case "address":
 		return text, addressReason(text)
 	case "origin":
@@ -182,11 +201,16 @@ func (r *rule) text(text string) (kept, reason string) {
 			return text, fmt.Sprintf("want an origin such as https://example.org:8443, without a path, got %q", text)
 		}
 	case "file":
-		if text == "" || strings.ContainsRune(text, 0) {
-			return text, "want the path of a file, got nothing"
-		}
+		return text, fileReason(text)
 	}
 	return text, ""
+}
+
+func fileReason(text string) string {
+	if text == "" || strings.ContainsRune(text, 0) {
+		return "want the path of a file, got nothing"
+	}
+	return ""
 }
 
 func addressReason(text string) string {

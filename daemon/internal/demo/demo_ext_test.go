@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestRunShowsAReconnect(t *testing.T) {
+func TestRunShowsItAll(t *testing.T) {
 	t.Parallel()
 	for _, live := range []bool{false, true} {
 		var out bytes.Buffer
@@ -23,10 +23,25 @@ func TestRunShowsAReconnect(t *testing.T) {
 		if err != nil {
 			t.Fatalf("live=%v: %v\n%s", live, err, &out)
 		}
-		if sum.Agents != 2 || sum.RoundTrips < 100 || sum.Errors != 0 || sum.Reconnects != 1 || sum.Seconds < 1.2 || sum.P50 <= 0 || sum.P99 < sum.P50 {
+		if sum.Agents != 2 || sum.RoundTrips < 100 || sum.Errors != 0 || sum.Seconds < 1.2 || sum.P50 <= 0 || sum.P99 < sum.P50 {
 			t.Errorf("live=%v: got %+v", live, sum)
 		}
-		for _, want := range []string{"agent-2: its TCP line is cut now", "agent-2: lost its connection (unavailable", "agent-2: connected again after", "still dns:agent-2/demo", "round trips/s"} {
+		if sum.Reconnects != 1 || sum.Resumed != 1 || sum.Moved != 2 || sum.Lost != 0 || sum.Doubled != 0 || sum.Repeated == 0 {
+			t.Errorf("live=%v: got %+v, want one session that goes on, two moves and nothing lost or doubled", live, sum)
+		}
+		last := 0
+		for _, want := range []string{
+			"agent-2: its TCP line is cut now", "agent-2: lost its connection (unavailable", "agent-2: connected again after",
+			"its session goes on, still dns:agent-2/demo", "a second one listens at its address", "agent-2: moved to the second server",
+			"2 of 2 agents moved, and none was cut off",
+		} {
+			at := strings.Index(out.String()[last:], want)
+			if at < 0 {
+				t.Fatalf("live=%v: %q is missing after %q in\n%s", live, want, out.String()[:last], &out)
+			}
+			last += at
+		}
+		for _, want := range []string{"agent-2: all 2000 answers came, ", " of them written again, 0 lost, 0 doubled", "agent-1: moved to the second server", "round trips/s"} {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("live=%v: %q is missing in\n%s", live, want, &out)
 			}

@@ -13,10 +13,12 @@ const (
 	DefaultAgents = 3
 	// MaxAgents bounds how many may play.
 	MaxAgents = 256
-	// MinFor is the shortest game in which a cut and a reconnect can be seen.
+	// MinFor is the shortest game; it goes on until all is seen.
 	MinFor = 200 * time.Millisecond
-	// CutAfter is when the line is cut in a game without an end.
-	CutAfter = 5 * time.Second
+	// CutAfter and HandOverAfter are when the line is cut and when the second
+	// server takes over, in a game without an end.
+	CutAfter      = 5 * time.Second
+	HandOverAfter = 10 * time.Second
 )
 
 // Options says how the demonstration is played.
@@ -50,10 +52,11 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// cutAfter is when the line of one agent is cut.
-func (o *Options) cutAfter() time.Duration {
+// acts says after how long the line of one agent is cut, and after how long a
+// second server takes over.
+func (o *Options) acts() (cut, handOver time.Duration) {
 	if o.For > 0 {
-		return o.For / 2
+		return o.For / 3, o.For * 2 / 3
 	}
-	return CutAfter
+	return CutAfter, HandOverAfter
 }

@@ -37,6 +37,7 @@ type row struct {
 	rate       float64
 	p50, p99   time.Duration
 	reconnects int64
+	moved      int64
 	connected  bool
 }
 
@@ -78,8 +79,8 @@ func (v *view) showLocked(played time.Duration) {
 	v.shown = true
 	total := v.measure()
 	if !v.live {
-		v.write(fmt.Sprintf("%5.1f s  %7.0f round trips/s  p50 %s  p99 %s  reconnects %d%s\n",
-			played.Seconds(), total.rate, short(total.p50), short(total.p99), total.reconnects, v.away()))
+		v.write(fmt.Sprintf("%5.1f s  %7.0f round trips/s  p50 %s  p99 %s  reconnects %d  moved %d%s\n",
+			played.Seconds(), total.rate, short(total.p50), short(total.p99), total.reconnects, total.moved, v.away()))
 		return
 	}
 	v.rows = append(v.rows[:min(len(v.rows), maxRows)], total)
@@ -102,7 +103,7 @@ func (v *view) measure() row {
 	seconds := now.Sub(v.last).Seconds()
 	v.last, v.rows = now, v.rows[:0]
 	var all counts
-	total := row{name: "all", connected: true}
+	total := row{name: "all"}
 	for i, a := range v.agents {
 		var sofar counts
 		sofar.addFrom(&a.roundTrips)
@@ -111,17 +112,19 @@ func (v *view) measure() row {
 		for j, n := range fresh {
 			all[j] += n
 		}
-		v.rows = append(v.rows, newRow(a.name, fresh, seconds, a.reconnects(), a.client.Connected()))
-		total.reconnects += a.reconnects()
+		r := row{name: a.name, reconnects: a.reconnects(), moved: a.moved.Load(), connected: a.client.Connected()}
+		r.measured(fresh, seconds)
+		v.rows = append(v.rows, r)
+		total.reconnects += r.reconnects
+		total.moved += r.moved
 	}
-	return newRow(total.name, &all, seconds, total.reconnects, true)
+	total.connected = true
+	total.measured(&all, seconds)
+	return total
 }
 
-func newRow(name string, fresh *counts, seconds float64, reconnects int64, connected bool) row {
-	return row{
-		name: name, rate: float64(fresh.total()) / seconds, p50: fresh.quantile(0.50), p99: fresh.quantile(0.99),
-		reconnects: reconnects, connected: connected,
-	}
+func (r *row) measured(fresh *counts, seconds float64) {
+	r.rate, r.p50, r.p99 = float64(fresh.total())/seconds, fresh.quantile(0.50), fresh.quantile(0.99)
 }
 
 // away names those who are not connected.
@@ -154,9 +157,9 @@ func (v *view) table() string {
 		return ""
 	}
 	var b strings.Builder
-	b.WriteString(v.paint("1", fmt.Sprintf("%-10s %14s %10s %10s %11s", "", "round trips/s", "p50", "p99", "reconnects")) + "\n")
+	b.WriteString(v.paint("1", fmt.Sprintf("%-10s %14s %10s %10s %11s %6s", "", "round trips/s", "p50", "p99", "reconnects", "moved")) + "\n")
 	for _, r := range v.rows {
-		line := fmt.Sprintf("%-10s %14.0f %10s %10s %11d", r.name, r.rate, short(r.p50), short(r.p99), r.reconnects)
+		line := fmt.Sprintf("%-10s %14.0f %10s %10s %11d %6d", r.name, r.rate, short(r.p50), short(r.p99), r.reconnects, r.moved)
 		switch {
 		case !r.connected:
 			line = v.paint("31", line+"  not connected")

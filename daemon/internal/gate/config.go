@@ -22,7 +22,9 @@ type Config struct {
 	// and how many may come at once: 200. What comes beyond waits.
 	PerAddressRate int
 	// PerAddressWaiting bounds how many connections of one address may wait:
-	// 512. What comes beyond is closed.
+	// 2,000, as many as PerAddressRate lets in within MaxWait, so that a crowd
+	// behind one address that comes back together after a restart gets in. What
+	// comes beyond is closed.
 	PerAddressWaiting int
 	// MaxWait is how long a connection waits for the bounds of its address, in
 	// all, before it is closed: 10 s.
@@ -55,7 +57,7 @@ func (c Config) withDefaults() Config {
 	}
 	setDefault(&c.PerAddress, 64)
 	setDefault(&c.PerAddressRate, 200)
-	setDefault(&c.PerAddressWaiting, 512)
+	setDefault(&c.PerAddressWaiting, 2000)
 	setDefault(&c.MaxWait, 10*time.Second)
 	setDefault(&c.MaxHandshakes, 4*runtime.GOMAXPROCS(0))
 	setDefault(&c.HandshakeTimeout, 10*time.Second)

@@ -24,6 +24,7 @@ const (
 	tlsNobody              // the same without a certificate
 	upgraded               // the WebSocket is open
 	welcomed               // the hello is answered
+	sessioned              // the same, with a session that outlives its line
 )
 
 // client is a client of bytes.
@@ -41,6 +42,8 @@ type client struct {
 
 	head bool   // the request is a HEAD
 	n    uint64 // number of the last numbered frame that was sent
+
+	welcomeSaid map[string]any // what the welcome said
 }
 
 // newClient opens a client and goes to a point.
@@ -64,7 +67,7 @@ func (c *client) goTo(at point) {
 	switch at {
 	case tlsNobody:
 		c.handshake(tls.Certificate{})
-	case tlsOpen, upgraded, welcomed:
+	case tlsOpen, upgraded, welcomed, sessioned:
 		c.handshake(c.stack.good)
 	case tcpOpen:
 		return
@@ -75,14 +78,27 @@ func (c *client) goTo(at point) {
 	if at < upgraded {
 		return
 	}
+	c.upgrade()
+	switch at {
+	case welcomed:
+		c.welcome()
+	case sessioned:
+		c.welcome(resumable()...)
+	}
+}
+
+func (c *client) upgrade() {
+	c.t.Helper()
 	c.send(upgrade(c.path))
 	resp, err := http.ReadResponse(c.r, nil)
 	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
 		c.t.Fatalf("upgrade: got %v, %v", resp, err)
 	}
-	if at == welcomed {
-		c.welcome()
-	}
+}
+
+// resumable is what a hello says of a client that keeps a session, and can move.
+func resumable(more ...[]byte) [][]byte {
+	return append([][]byte{str("features"), list(str("resume"), str("move"))}, more...)
 }
 
 // handshake makes TLS of the raw connection. In TLS 1.3 a client learns from
@@ -112,9 +128,9 @@ func (c *client) handshakeWith(config *tls.Config) {
 }
 
 // welcome says hello and reads the welcome.
-func (c *client) welcome() {
+func (c *client) welcome(more ...[]byte) {
 	c.t.Helper()
-	c.message(hello(c.instance))
+	c.message(hello(c.instance, more...))
 	_ = c.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 	op, payload, err := c.readFrame()
 	if err != nil || op != opBinary {
@@ -125,6 +141,7 @@ func (c *client) welcome() {
 	if err != nil || !ok || frame[0] != int64(kindWelcome) {
 		c.t.Fatalf("welcome: got %v, %v", v, err)
 	}
+	c.welcomeSaid, _ = frame[1].(map[string]any)
 }
 
 // send writes bytes. That the server has ended the connection is for observe

@@ -82,7 +82,12 @@ func TestFrames(t *testing.T) {
 		{name: "kind 2^63-1", at: welcomed, do: says(packed(most)), want: broken},
 		{name: "kind -1", at: welcomed, do: says([]byte{0x91, 0xff}), want: syntax},
 		{name: "kind of text", at: welcomed, do: says(list(str("data"))), want: syntax},
-		{name: "a goaway from the client", at: welcomed, do: says(packed(kindGoaway, dict())), want: "lives"},
+		{name: "a goaway", at: sessioned, do: says(packed(kindGoaway, dict())), want: "drop going_away, close 4065"},
+		{name: "a goaway of text", at: sessioned, do: says(packed(kindGoaway, str("bye"))), want: syntax},
+		{name: "a goaway with text for a time", at: sessioned, do: says(packed(kindGoaway, dict(str("deadline_ms"), str("soon")))), want: broken},
+		{name: "a goaway behind a request", at: sessioned, do: func(c *client) {
+			c.message(c.request("Nobody", dict()), packed(kindGoaway, dict()))
+		}, want: "error unimplemented, drop going_away, close 4065"},
 		{name: "data without attributes", at: welcomed, do: says(packed(kindData, num(1), str("Ping"))), want: broken},
 		{name: "an ack of one number", at: welcomed, do: says(packed(kindAck, num(0))), want: broken},
 		{name: "an ack of text", at: welcomed, do: says(packed(kindAck, str("a"), num(0))), want: syntax},
@@ -95,9 +100,9 @@ func TestFrames(t *testing.T) {
 		{name: "elements of a newer version", at: welcomed, do: func(c *client) {
 			c.message(c.numbered(kindData, str("Ping"), ping(1), num(0), num(0), str("new"), list(num(1))))
 		}, want: "lives"},
-		{name: "keys of a newer version", at: welcomed, do: func(c *client) {
+		{name: "keys of a newer version", at: sessioned, do: func(c *client) {
 			c.message(packed(kindGoaway, dict(str("new"), list(num(1)))))
-		}, want: "lives"},
+		}, want: "drop going_away, close 4065"},
 
 		// Numbers.
 		{name: "number 0", at: welcomed, do: says(packed(kindData, num(0), str("Ping"), ping(forbidden))), want: broken},

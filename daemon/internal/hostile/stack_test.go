@@ -113,6 +113,12 @@ func newStack(t *testing.T) *stack {
 
 func newStackWith(t *testing.T, limits times) *stack {
 	t.Helper()
+	return newStackOf(t, limits, msgbus.Config{})
+}
+
+// newStackOf is newStackWith of a bus with other bounds.
+func newStackOf(t *testing.T, limits times, config msgbus.Config) *stack {
+	t.Helper()
 	s := new(stack)
 	var err error
 	if s.ca, err = mtls.NewAuthority("hostile test CA", time.Hour); err != nil {
@@ -120,7 +126,7 @@ func newStackWith(t *testing.T, limits times) *stack {
 	}
 	s.server = s.issue(t, s.ca, mtls.Request{Name: "server", DNS: []string{"localhost"}, Server: true})
 	s.good = s.issue(t, s.ca, mtls.Request{Name: "mallory", DNS: []string{"mallory"}, Client: true})
-	config, err := mtls.ServerConfig(mtls.Material{Certificate: s.server, CAs: []*x509.Certificate{s.ca.Certificate()}}, mtls.Policy{})
+	conf, err := mtls.ServerConfig(mtls.Material{Certificate: s.server, CAs: []*x509.Certificate{s.ca.Certificate()}}, mtls.Policy{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,9 +135,10 @@ func newStackWith(t *testing.T, limits times) *stack {
 		t.Fatal(err)
 	}
 	s.addr = inner.Addr().String()
-	s.gate = gate.New(inner, config, gate.Config{HandshakeTimeout: limits.handshake, MaxWait: 2 * time.Second, PerAddressWaiting: 256})
+	s.gate = gate.New(inner, conf, gate.Config{HandshakeTimeout: limits.handshake, MaxWait: 2 * time.Second, PerAddressWaiting: 256})
 	s.bytes = s.newBytes()
-	s.bus, err = msgbus.NewServer(msgbus.Config{HelloTimeout: limits.hello, KeepAlive: limits.keepAlive, Idle: limits.idle}, s.newPingPong(), s.bytes)
+	config.HelloTimeout, config.KeepAlive, config.Idle = limits.hello, limits.keepAlive, limits.idle
+	s.bus, err = msgbus.NewServer(config, s.newPingPong(), s.bytes)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ just that.
 import asyncio
 import http.client
 import json
+import random
 import sys
 import time
 
@@ -200,6 +201,110 @@ async def resumes_nothing():
     await c.close()
 
 
+def keeper(instance, **hello):
+    return client(instance, features=["resume", "move"], **hello)
+
+
+async def comes_back():
+    c = await keeper("back").connect()
+    equal("window", c.welcome["window_ms"], 120000)
+    first = c.welcome
+    await c.request("Ping", {"id": 1})
+    c.cut()
+    await dropped_line(c)
+    number, _ = await c.begin("Ping", {"id": 2})  # waits for the next connection
+    await c.connect()
+    equal("resumed", (c.welcome["resumed"], c.welcome["session"], c.welcome["seen"]), (True, first["session"], 1))
+    if c.welcome["token"] == first["token"] or c.welcome["trid"] == first["trid"]:
+        raise AssertionError("the token or the TRID is no new one")
+    equal("a request over a cut", await asyncio.wait_for(c.waiting[number], 10), ("Pong", {"id": 2}))
+    await c.close()
+    again = keeper("back", session=first["session"], token=first["token"], seen=0)
+    await again.connect()
+    equal("after a goodbye", (again.welcome["resumed"], again.welcome["resume_reason"]), (False, "unknown"))
+    await again.close()
+
+
+async def dropped_line(c):
+    why = await asyncio.wait_for(asyncio.shield(c.dropped), 10)
+    equal("the line", why.code, msgbus.UNAVAILABLE)
+
+
+async def survives_cuts():
+    total, cuts = 3000, 12
+    c = keeper("cuts")
+    got, all_here = [], asyncio.Event()
+
+    async def pong(attrs):
+        got.append(attrs["id"])
+        if len(got) == total:
+            all_here.set()
+
+    c.on("Pong", pong)
+    await c.connect()
+
+    async def send():
+        for n in range(total):
+            await c.send("Ping", {"id": n})
+            if n % 50 == 0:
+                await asyncio.sleep(0.001)
+
+    sending = asyncio.ensure_future(send())
+    for _ in range(cuts):
+        await asyncio.sleep(random.uniform(0, 0.03))
+        c.cut()
+        await dropped_line(c)
+        await c.connect()
+        equal("resumed", c.welcome["resumed"], True)
+    await sending
+    await asyncio.wait_for(all_here.wait(), 20)
+    equal("pongs, once and in order", got, list(range(total)))
+    await c.close()
+
+
+async def moves():
+    total = 1000
+    c = keeper("moves")
+    got, all_here = [], asyncio.Event()
+
+    async def pong(attrs):
+        got.append(attrs["id"])
+        if len(got) == total:
+            all_here.set()
+
+    c.on("Pong", pong)
+    await c.connect()
+
+    async def send():
+        for n in range(total):
+            await c.send("Ping", {"id": n})
+            if n % 20 == 0:
+                await asyncio.sleep(0.001)
+
+    sending = asyncio.ensure_future(send())
+    for _ in range(3):
+        await c.move()
+        equal("resumed", c.welcome["resumed"], True)
+    await sending
+    await asyncio.wait_for(all_here.wait(), 20)
+    equal("pongs, once and in order", got, list(range(total)))
+    await c.close()
+
+
+async def spends_its_token():
+    c = await keeper("token").connect()
+    first = c.welcome
+    c.cut()
+    await dropped_line(c)
+    await c.connect()
+    await c.request("Ping", {"id": 1})  # it has shown that it has the new one
+    c.cut()
+    await dropped_line(c)
+    thief = await keeper("token", session=first["session"], token=first["token"], seen=0).connect()
+    equal("resumed", (thief.welcome["resumed"], thief.welcome["resume_reason"]), (False, "unknown"))
+    await thief.close()
+
+
 async def fails_by_the_error_rule():
     c = await client().connect()
     for message, attrs, code, path in (
@@ -266,9 +371,11 @@ async def is_superseded():
 
 async def is_told_to_come_back():
     c = await client().connect()
+    mover = await keeper("mover").connect()
     _, future = await c.begin("Ping", {"id": 1})
     await future
     print("stop the server", flush=True)
+    await dropped("a goaway that was answered", mover, 65, "now")
     why = await dropped("shutdown", c, 65)
     if why.spread_ms < 1000:
         raise AssertionError(f"spread: got {why.spread_ms} ms")
@@ -276,8 +383,8 @@ async def is_told_to_come_back():
 
 CHECKS = [
     discovers_the_contract, computes_any_fingerprint, pings, waits_for_acks, answers_the_service, cancels, is_refused,
-    gets_statuses, resumes_nothing, fails_by_the_error_rule, is_dropped_for_what_it_breaks, ignores_what_is_newer,
-    is_superseded, is_told_to_come_back,
+    gets_statuses, resumes_nothing, comes_back, survives_cuts, moves, spends_its_token, fails_by_the_error_rule,
+    is_dropped_for_what_it_breaks, ignores_what_is_newer, is_superseded, is_told_to_come_back,
 ]
 
 

@@ -2,7 +2,8 @@
 
 It needs msgpack and websockets (10 or newer; on Debian python3-msgpack and
 python3-websockets). It is there to show that the page is enough, and is tested
-with it; it is small rather than complete: it does not reconnect by itself.
+with it; it is small rather than complete: it comes back to its session, and
+moves, when it is told to, and not by itself.
 """
 
 import asyncio
@@ -24,6 +25,8 @@ CONSUMING = {DATA, REQUEST, CALL}
 LEAST = {HELLO: 2, WELCOME: 2, DROP: 2, ACK: 3, DATA: 4, REQUEST: 4, ANSWER: 5, ERROR: 4, CANCEL: 2, GOAWAY: 2, CALL: 4}
 
 UNIMPLEMENTED, UNAVAILABLE, GOING_AWAY, PROTOCOL_ERROR, KEEPALIVE_TIMEOUT = 12, 14, 65, 67, 68
+SESSION_LOST = 70
+ENDS_THE_SESSION = {64, GOING_AWAY, 66, PROTOCOL_ERROR, 73}
 
 
 class Dropped(Exception):
@@ -171,7 +174,7 @@ def pause(drop, failures, last_was_now):
 
 
 class Client:
-    """One connection, from connect to the drop."""
+    """A client, from connect to the end; with the feature resume also over several connections."""
 
     def __init__(self, url, context, instance=None, **hello):
         self.url, self.context = url, context
@@ -182,52 +185,108 @@ class Client:
         self.handlers = {}
         self.errors = []  # of one-way messages
         self.received_acks = []
+        self.waiting = {}  # number of a request: future
+        self.room = asyncio.Event()
+        self.dropped = None  # a future: why the connection ended
+        self.ws = self.ack_timer = self.session = None
+        self.tasks = []
+        self.begin_session()
+
+    def begin_session(self):
+        for task in self.tasks:
+            task.cancel()
+        self.tasks = []
+        self.over = None  # why the session has ended
         self.sent = self.arrived = 0  # numbers
         self.spent = self.released = 0  # of what the service granted
         self.acked = 0
+        self.kept = {}  # number: a frame that no ack covers
+        self.taken_back = set()  # numbers of requests
         self.back = 0  # credit given back to the service
         self.told = (0, 0)  # what the last ack said
         self.unacked_frames = self.unacked_bytes = 0
-        self.waiting = {}  # number of a request: future
-        self.room = asyncio.Event()
-        self.dropped = None  # a future: why it ended
-        self.ack_timer = None
+        self.live = False  # frames are written as they are numbered
+        self.held = False  # no message is begun any more
+        self.queue = asyncio.Queue()
 
-    async def connect(self, **options):
+    async def open(self, **options):
         try:
-            self.ws = await websockets.connect(
+            ws = await websockets.connect(
                 self.url, ssl=self.context, subprotocols=["msgbus.v1"], compression=None, max_size=4 << 20,
                 ping_interval=None, close_timeout=6, **options)
         except websockets.exceptions.InvalidHandshake as e:
             status = getattr(e, "status_code", None) or getattr(getattr(e, "response", None), "status_code", None)
             raise Refused(status) from e
-        if self.ws.subprotocol != "msgbus.v1":
-            await self.ws.close()
+        if ws.subprotocol != "msgbus.v1":
+            await ws.close()
             raise Dropped(74, "the server does not speak msgbus.v1")
-        await self.ws.send(pack([HELLO, self.hello]))
+        return ws
+
+    async def connect(self, **options):
+        """Opens the first connection, or, after a cut, the next."""
+        await self.greet(await self.open(**options))
+        return self
+
+    async def move(self):
+        """Opens the next connection while there is one."""
+        await self.greet(await self.open(), move=True)
+
+    async def greet(self, ws, **more):
+        hello = {**self.hello, **more}
+        if self.session:
+            hello.update(session=self.session, token=self.welcome["token"], seen=self.arrived)
+        await ws.send(pack([HELLO, hello]))
         try:
-            first = await asyncio.wait_for(self.ws.recv(), 30)
+            first = await asyncio.wait_for(ws.recv(), 30)
         except websockets.exceptions.ConnectionClosed as e:
             raise self.ended(e) from e
         it = frames(first)
         frame, _ = next(it)
         if frame[0] == DROP:
-            raise await self.why(frame[1])
+            raise await self.why(ws, frame[1])
         if frame[0] != WELCOME:
             raise Dropped(PROTOCOL_ERROR, "want a welcome first")
-        self.welcome = frame[1]
-        self.credit = self.welcome["credit"]
-        self.contract = json.loads(self.welcome["contract"]) if "contract" in self.welcome else None
+        old, self.ws, self.welcome = self.ws, ws, frame[1]
         self.dropped = asyncio.get_running_loop().create_future()
-        self.queue = asyncio.Queue()
-        self.tasks = [asyncio.ensure_future(t) for t in (self.read(list(it)), self.deliver(), self.keep_alive())]
-        return self
+        if self.welcome["resumed"]:
+            self.next = hello["seen"] + 1
+            self.forget(self.welcome["seen"])
+        else:
+            self.lose(Dropped(SESSION_LOST, "not resumed: " + self.welcome.get("resume_reason", "")))
+            self.begin_session()
+            self.next = 1
+            self.credit = self.welcome["credit"]
+            self.contract = json.loads(self.welcome["contract"]) if "contract" in self.welcome else None
+            self.tasks.append(asyncio.ensure_future(self.deliver()))
+        if "resume" in self.welcome.get("features", []):
+            self.session = self.welcome["session"]
+        self.tasks += [asyncio.ensure_future(t) for t in (self.read(ws, list(it)), self.keep_alive(ws))]
+        await self.go_on()
+        if more.get("move"):
+            await self.drop(GOING_AWAY, "the client moved to another connection", old)
 
-    async def why(self, drop):
+    async def go_on(self):
+        """Writes what the service has not seen again, with the numbers that it had."""
+        try:
+            if self.welcome["resumed"]:
+                self.told = (self.arrived, self.back)
+                await self.write([ACK, *self.told])
+            written = self.acked
+            while written < self.sent:
+                written += 1
+                if written in self.kept:
+                    await self.write(self.kept[written])
+            self.live = True
+            for number in sorted(self.taken_back):
+                await self.write([CANCEL, number])
+        except websockets.exceptions.ConnectionClosed:
+            pass  # the reader says why
+
+    async def why(self, ws, drop):
         """Reads the close frame that follows a drop, and makes an error of both."""
         try:
             while True:
-                await self.ws.recv()
+                await ws.recv()
         except websockets.exceptions.ConnectionClosed as e:
             close_code = self.ended(e).close_code
         return Dropped(drop["code"], drop["reason"], drop.get("retry", "after"), drop.get("after_ms", 0),
@@ -246,29 +305,32 @@ class Client:
 
     # Reading.
 
-    async def read(self, rest):
+    async def read(self, ws, rest):
         try:
             for frame, length in rest:
                 await self.take(frame, length)
             while True:
-                message = await self.ws.recv()
+                message = await ws.recv()
                 if isinstance(message, str):
                     raise Dropped(PROTOCOL_ERROR, "a text message")
                 for frame, length in frames(message):
-                    await self.take(frame, length)
-        except websockets.exceptions.ConnectionClosed as e:
-            self.end(self.ended(e))
-        except Dropped as e:
-            self.end(e)
+                    if ws is self.ws:  # else the client has moved: what is numbered comes again
+                        await self.take(frame, length)
+        except (websockets.exceptions.ConnectionClosed, Dropped) as e:
+            if ws is self.ws:
+                self.end(e if isinstance(e, Dropped) else self.ended(e))
 
     async def take(self, frame, length):
         kind = frame[0]
         if kind not in LEAST or len(frame) < LEAST[kind]:
             raise Dropped(PROTOCOL_ERROR, f"frame {frame}")
         if kind in NUMBERED:
-            if frame[1] != self.arrived + 1:
-                raise Dropped(PROTOCOL_ERROR, f"number {frame[1]} after {self.arrived}")
-            self.arrived += 1
+            if not self.next <= frame[1] <= self.arrived + 1:
+                raise Dropped(PROTOCOL_ERROR, f"number {frame[1]}: want {self.next} to {self.arrived + 1}")
+            self.next = frame[1] + 1
+            if frame[1] <= self.arrived:
+                return  # a duplicate
+            self.arrived = frame[1]
             self.unacked_frames += 1
             self.unacked_bytes += length
         if kind in (DATA, REQUEST):
@@ -282,17 +344,29 @@ class Client:
             if not self.settle(frame[2], failure):
                 self.errors.append((frame[2], failure))
         elif kind == ACK:
-            self.acked, self.released = frame[1], frame[2]
+            self.released = frame[2]
+            self.forget(frame[1])
             self.received_acks.append((frame[1], frame[2], time.monotonic()))
-            self.room.set()
+            if len(frame) > 3 and frame[3] & 1:
+                await self.ack(True)
         elif kind == CALL:
             await self.number([ERROR, None, frame[1], {"code": UNIMPLEMENTED, "reason": "no methods here"}])
+        elif kind == GOAWAY:
+            self.held = True
+            await self.write([GOAWAY, {}])
         elif kind == DROP:
-            raise await self.why(frame[1])
+            raise await self.why(self.ws, frame[1])
         at_once = kind == DATA and len(frame) > 4 and frame[4] & 1
         await self.ack(at_once)
 
+    def forget(self, seen):
+        while self.acked < seen:
+            self.acked += 1
+            self.kept.pop(self.acked, None)
+        self.room.set()
+
     def settle(self, number, outcome):
+        self.taken_back.discard(number)
         future = self.waiting.pop(number, None)
         if future is None or future.done():
             return future is not None
@@ -319,12 +393,19 @@ class Client:
             await self.ack(False)
 
     def end(self, why):
+        """Takes note of the end of the connection; its session may wait for the next."""
         if self.dropped.done():
             return
+        self.live = False
+        if not self.session or why.code in ENDS_THE_SESSION or why.retry == "never":
+            self.lose(why)
         self.dropped.set_result(why)
+
+    def lose(self, why):
+        self.over = why
         for future in self.waiting.values():
             if not future.done():
-                future.set_exception(Dropped(70, "the connection ended before the service answered"))
+                future.set_exception(Dropped(SESSION_LOST, "the session ended before the service answered"))
         self.waiting.clear()
         self.room.set()
 
@@ -337,24 +418,30 @@ class Client:
         """Numbers a frame and writes it, once there is credit for it. The future is for its answer."""
         while frame[0] in CONSUMING:
             frame[1] = self.sent + 1
-            if self.spent + cost(len(pack(frame))) <= self.credit + self.released:
+            if self.spent + cost(len(pack(frame))) <= self.credit + self.released and not self.held:
                 break
             self.room.clear()
             await self.room.wait()
-            if self.dropped.done():
-                raise self.dropped.result()
+            if self.over:
+                raise self.over
         self.sent += 1
-        frame[1] = self.sent
-        data = pack(frame)
+        frame[1] = number = self.sent
         if frame[0] in CONSUMING:
-            self.spent += cost(len(data))
+            self.spent += cost(len(pack(frame)))
         if future:
-            self.waiting[self.sent] = future
-        await self.ws.send(data)
-        return self.sent
+            self.waiting[number] = future
+        self.kept[number] = frame
+        if self.live:  # else it is written on the next connection
+            try:
+                await self.write(frame)
+            except websockets.exceptions.ConnectionClosed:
+                self.live = False
+                if not self.session:
+                    raise
+        return number
 
     async def ack(self, at_once):
-        if (self.arrived, self.back) == self.told and not at_once:
+        if not self.live or (self.arrived, self.back) == self.told and not at_once:
             return
         limit = min(256 << 10, self.granted // 4)
         if at_once or self.unacked_frames >= 64 or self.unacked_bytes >= limit or self.back - self.told[1] >= limit:
@@ -365,7 +452,7 @@ class Client:
     async def ack_later(self):
         await asyncio.sleep(0.5)
         self.ack_timer = None
-        if (self.arrived, self.back) != self.told:
+        if self.live and (self.arrived, self.back) != self.told:
             await self.ack_now()
 
     async def ack_now(self):
@@ -376,11 +463,11 @@ class Client:
         except websockets.exceptions.ConnectionClosed:
             pass  # the reader says why
 
-    async def keep_alive(self):
+    async def keep_alive(self, ws):
         every = self.welcome["keep_alive_ms"] / 1000
-        while True:
+        while ws is self.ws and not self.dropped.done():
             await asyncio.sleep(every * random.uniform(0.9, 1.1))
-            pong = await self.ws.ping()
+            pong = await ws.ping()
             try:
                 await asyncio.wait_for(pong, 15)
             except asyncio.TimeoutError:
@@ -397,8 +484,8 @@ class Client:
         while acked and self.acked < number:
             self.room.clear()
             await self.room.wait()
-            if self.dropped.done():
-                raise self.dropped.result()
+            if self.over:
+                raise self.over
         return number
 
     async def begin(self, message, attrs, timeout_ms=30000):
@@ -412,12 +499,20 @@ class Client:
         return await asyncio.wait_for(future, 30)
 
     async def cancel(self, number):
-        await self.write([CANCEL, number])
+        self.taken_back.add(number)
+        if self.live:
+            await self.write([CANCEL, number])
 
-    async def drop(self, code, reason):
-        await self.write([DROP, {"code": code, "reason": reason, "retry": "after"}])
-        await self.ws.close(4000 + code)
-        self.end(Dropped(code, reason))
+    def cut(self):
+        """Breaks the line, as a network does."""
+        self.ws.transport.abort()
+
+    async def drop(self, code, reason, ws=None):
+        ws = ws or self.ws
+        await ws.send(pack([DROP, {"code": code, "reason": reason, "retry": "after"}]))
+        await ws.close(4000 + code)
+        if ws is self.ws:
+            self.end(Dropped(code, reason))
 
     async def close(self):
         """Says goodbye once everything that was sent has arrived."""

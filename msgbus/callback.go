@@ -1,0 +1,61 @@
+package msgbus
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+
+	"go.uber.org/zap"
+
+	"busd/bus"
+	"busd/internal/keys"
+)
+
+// protect runs a callback of the service, beside its caller, and makes an error
+// of its panic, or of its ending the goroutine (runtime.Goexit), which it takes
+// for itself. What came of it is sent once.
+func (s *Server) protect(svc *Service, name string, call func() error) <-chan error {
+	done := make(chan error, 1)
+	go func() { // ends with the callback
+		err, returned := error(bus.Errorf(bus.CodeInternal, "the service failed")), false
+		defer func() {
+			if value := recover(); !returned {
+				if value == nil {
+					value = "runtime.Goexit was called"
+				}
+				s.log.Error(name+" panicked", keys.Service(svc.Name()), keys.Stack(debug.Stack()),
+					zap.String("reason", fmt.Sprint(value)))
+			}
+			done <- err
+		}()
+		failed := call()
+		err, returned = failed, true
+	}()
+	return done
+}
+
+// onDrop runs the service's callback for a connection that has ended.
+func (g *greeting) onDrop(c *Conn, why error) {
+	if g.service.OnDrop == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), dropTimeout)
+	defer cancel()
+	<-g.server.protect(g.service, "OnDrop", func() error { // what went wrong is logged, and nobody else is to be told
+		g.service.OnDrop(ctx, c, why)
+		return nil
+	})
+}
+
+// onGone runs a service's callback for a session that has ended.
+func (s *Server) onGone(gone *agentSession) {
+	if gone.service.OnGone == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), dropTimeout)
+	defer cancel()
+	<-s.protect(gone.service, "OnGone", func() error { // what went wrong is logged, and nobody else is to be told
+		gone.service.OnGone(ctx, gone.identity, gone.stream.Cause())
+		return nil
+	})
+}

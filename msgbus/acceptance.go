@@ -83,8 +83,8 @@ func (g *greeting) onConnect(c *Conn) error {
 	defer context.AfterFunc(c.link.Context(), cancel)()
 	returned := g.server.protect(g.service, "OnConnect", func() error { return g.service.OnConnect(ctx, c) })
 	select {
-	case err := <-returned:
-		e := bus.AsError(err)
+	case came := <-returned:
+		e := bus.AsError(came.err)
 		if e == nil { // also a nil *bus.Error
 			g.server.registry.accepts(c)
 			return nil
@@ -103,8 +103,8 @@ func (g *greeting) onConnect(c *Conn) error {
 
 // leftBehind sees to the end of a connection whose OnConnect did not return in
 // time. It is too late; but whom it accepts all the same it sees dropped.
-func (g *greeting) leftBehind(c *Conn, returned <-chan error) {
-	if bus.AsError(<-returned) == nil {
+func (g *greeting) leftBehind(c *Conn, returned <-chan outcome) {
+	if came := <-returned; bus.AsError(came.err) == nil {
 		g.server.registry.accepts(c)
 		g.onDrop(c, c.link.Cause())
 	}

@@ -11,13 +11,16 @@ import (
 	"busd/internal/keys"
 )
 
+// An outcome is what came of a callback.
+type outcome struct{ err error }
+
 // protect runs a callback of the service, beside its caller, and makes an error
 // of its panic, or of its ending the goroutine (runtime.Goexit), which it takes
 // for itself. What came of it is sent once.
-func (s *Server) protect(svc *Service, name string, call func() error) <-chan error {
-	done := make(chan error, 1)
+func (s *Server) protect(svc *Service, name string, call func() error) <-chan outcome {
+	done := make(chan outcome, 1)
 	go func() { // ends with the callback
-		err, returned := error(bus.Errorf(bus.CodeInternal, "the service failed")), false
+		returned, err := false, error(bus.Errorf(bus.CodeInternal, "the service failed"))
 		defer func() {
 			if value := recover(); !returned {
 				if value == nil {
@@ -26,10 +29,10 @@ func (s *Server) protect(svc *Service, name string, call func() error) <-chan er
 				s.log.Error(name+" panicked", keys.Service(svc.Name()), keys.Stack(debug.Stack()),
 					zap.String("reason", fmt.Sprint(value)))
 			}
-			done <- err
+			done <- outcome{err}
 		}()
 		failed := call()
-		err, returned = failed, true
+		returned, err = true, failed
 	}()
 	return done
 }

@@ -49,6 +49,9 @@ func TestMove(t *testing.T) {
 				}
 				second.send(Job{})
 				second.until(wire.Ack)
+				if conn := onlyConn(t, svc); string(conn.TRID()) != second.welcome.TRID { // else who sends to all would send twice
+					t.Errorf("connection %s is listed, want %s alone", conn.TRID(), second.welcome.TRID)
+				}
 				want := []string{"0s connect 1", "0s connect 2, resumed", "10s drop 1: going_away"}
 				if goes {
 					first.cut()

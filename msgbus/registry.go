@@ -77,11 +77,14 @@ func (r *registry) carry(c *Conn, start link.Start) *bus.Error {
 	if err := c.link.Open(start); err != nil {
 		return err
 	}
+	m := r.ofLocked(c.service)
+	if s.conn != nil {
+		delete(m.conns, s.conn) // one that its client moves away from
+	}
 	s.conn, s.deadline = c, time.Time{}
 	s.stopTimerLocked()
 	r.hoard.wakes(s)
 	r.byTRID[c.trid] = c
-	m := r.ofLocked(c.service)
 	m.conns[c], m.connList = struct{}{}, nil
 	m.sessions[s], m.sessionList = struct{}{}, nil
 	return nil

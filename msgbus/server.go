@@ -89,8 +89,9 @@ type Config struct {
 	MaxConnsPerPeer int
 	// MaxSessionMemory bounds, in bytes, what the sessions of clients that are
 	// away keep for them, a quarter of it those of one peer; 0 is 64 MiB. Beyond
-	// it the oldest of them end; so they do when there are more of them than
-	// MaxConns and MaxConnsPerPeer.
+	// it those end that have kept something for longest. There are at most as
+	// many of them as MaxConns and MaxConnsPerPeer say: beyond that those end
+	// whose clients have been away for longest.
 	MaxSessionMemory int
 	// KeepAlive is how often clients are to ping, Idle after how much silence
 	// they are dropped; 0 is 30 s and 75 s. Idle must be more than twice

@@ -257,8 +257,8 @@ func (s *Service) Conn(t bus.TRID) (*Conn, bool) {
 	return c, true
 }
 
-// Conns returns the service's connections on this node, in no order. The
-// list is shared and must not be changed.
+// Conns returns the service's connections on this node, one for each client that is
+// connected, in no order. The list is shared and must not be changed.
 func (s *Service) Conns() []*Conn {
 	if server := s.server.Load(); server != nil {
 		return server.registry.conns(s)

@@ -320,7 +320,7 @@ func TestTokensAreNotLogged(t *testing.T) {
 		for i, token := range tokens {
 			for how, text := range map[string]string{
 				"itself": string(token), "hex": hex.EncodeToString(token), "base64": base64.StdEncoding.EncodeToString(token),
-				"base64 of URLs": base64.URLEncoding.EncodeToString(token), "Go": fmt.Sprint(token),
+				"base64 of URLs": base64.URLEncoding.EncodeToString(token), "Go": fmt.Sprintf("%d", token),
 			} {
 				if strings.Contains(written, text) {
 					t.Errorf("token %d is in the log, as %s", i, how)

@@ -4,11 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"net"
-	"os"
-	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,26 +92,9 @@ func TestCertificateFilesAreReadAnew(t *testing.T) {
 	peers := make(chan string, 10)
 	svc.OnConnect = func(_ context.Context, c *msgbus.Conn) error { peers <- c.Peer().Name; return nil }
 	srv := bustest.NewServer(t, msgbus.Config{}, svc)
-	dir := t.TempDir()
-	file := func(name string) string { return filepath.Join(dir, name) }
-	write := func(name, kind string, der []byte) {
-		t.Helper()
-		if err := os.WriteFile(file(name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	install := func(peer string) {
-		t.Helper()
-		cert := bustest.ClientTLS(t, peer).Certificates[0]
-		key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
-		if err != nil {
-			t.Fatal(err)
-		}
-		write("client.crt", "CERTIFICATE", cert.Certificate[0])
-		write("client.key", "PRIVATE KEY", key)
-	}
+	f := newFolder(t)
 	c := srv.Client(msgclient.Config{
-		CertFile: file("client.crt"), KeyFile: file("client.key"), CAFiles: []string{file("ca.crt")},
+		CertFile: f.cert, KeyFile: f.key, CAFiles: []string{f.ca},
 		MinWait: time.Millisecond, MaxWait: 10 * time.Millisecond,
 	})
 	e := wantCode(t, "Connect without files", c.Connect(t.Context()), bus.CodeFailedPrecondition)
@@ -123,14 +103,14 @@ func TestCertificateFilesAreReadAnew(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- c.Run(t.Context()) }() // goes on trying
-	install("alice")
-	write("ca.crt", "CERTIFICATE", authority(t, srv).Raw)
+	f.install("alice")
+	f.believe(authority(t, srv))
 	if got := next(t, peers, "the first connection"); got != "dns:alice" {
 		t.Errorf("got peer %s, want dns:alice", got)
 	}
 	ping(t, c, 1)
-	install("bob")
-	ping(t, c, 2) // a connection keeps what it began with
+	f.install("bob")
+	ping(t, c, 2) // a connection keeps what it began with for a while
 	srv.Cut()
 	if got := next(t, peers, "the second connection"); got != "dns:bob" {
 		t.Errorf("got peer %s, want dns:bob", got)

@@ -91,10 +91,13 @@ func (c *Client) prospect() prospect {
 	conn, over := c.current, c.session.stream.Cause() != nil
 	switch {
 	case over && !c.session.goesOn:
-	case c.keeping || conn != nil && conn.moving != nil:
-		p.hope, p.waits = true, over || !c.keeping
-	case conn != nil && conn.link.Cause() == nil:
+	case c.keeping:
+		p.hope, p.waits = true, over
+	case conn == nil:
+	case conn.link.Cause() == nil && !over:
 		p.hope, p.carried = true, conn.link.Context()
+	case conn.moving != nil:
+		p.hope, p.waits = true, true
 	}
 	return p
 }

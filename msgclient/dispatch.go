@@ -70,8 +70,10 @@ func (d *dispatch) Handle(ctx context.Context, in *link.Incoming) error {
 func (d *dispatch) await(ctx context.Context) error {
 	select {
 	case <-d.conn.ready:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	default:
+		if err := d.client.settled(ctx, d.conn); err != nil {
+			return err
+		}
 	}
 	select {
 	case <-d.client.turn:
@@ -83,6 +85,33 @@ func (d *dispatch) await(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// settled waits until OnConnect has returned on the connection that carries a
+// session: where a cut comes first, on the next.
+func (c *Client) settled(ctx context.Context, conn *connection) error {
+	for {
+		select {
+		case <-conn.ready:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if conn.link.Cause() == nil || conn.session.stream.Cause() != nil {
+			return nil
+		}
+		c.mu.Lock()
+		next, changed := c.current, c.changed
+		c.mu.Unlock()
+		if next != nil && next != conn && next.session == conn.session {
+			conn = next
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // unhandled is the rule for messages that nobody handles: somebody waits for a

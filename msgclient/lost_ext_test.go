@@ -72,6 +72,7 @@ func TestWhatIsLostIsTold(t *testing.T) {
 		if !slices.Equal(got.so(), upTo(3)) {
 			t.Errorf("the services got %v, want 1, 2, 3", got.so())
 		}
+		synctest.Wait() // for OnConnect
 		want := []string{
 			"connect {Resumed:false Reason: Lost:0}",
 			"drop",

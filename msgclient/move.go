@@ -85,7 +85,7 @@ func (c *Client) goneAway(conn *connection, g *wire.GoawayFrame) {
 	defer stop()
 	if err := c.move(ctx, conn, c.elsewhere(conn, g.Target), time.Until(end)); err != nil && conn.link.Cause() == nil {
 		c.log.Info("nowhere to move to yet", keys.Code(err), keys.Reason(err))
-		conn.link.Hold()
+		c.hold(conn)
 	}
 }
 
@@ -226,18 +226,16 @@ func (conn *connection) idle() time.Duration {
 // leave finishes what was begun on a connection, and ends it. What is not finished
 // in time is lost, but for what was not written.
 func (c *Client) leave(ctx context.Context, from *connection, patience time.Duration) {
-	c.mu.Lock()
-	from.session.goesOn = true // also where it ends with its connection
-	c.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if slices.Contains(from.welcome.Features, wire.FeatureMove) {
-		from.link.Hold() // the service ends it when all is finished
+		c.hold(from)
 		select {
 		case <-from.link.Context().Done():
 		case <-ctx.Done():
 		}
 	} else {
+		c.carryOn(from)
 		_ = from.session.stream.Flush(ctx) // what it cannot flush is told as lost
 	}
 	from.makeWay()
@@ -245,6 +243,21 @@ func (c *Client) leave(ctx context.Context, from *connection, patience time.Dura
 	case <-from.over: // what the next connection brings comes after what this one brought
 	case <-ctx.Done():
 	}
+}
+
+// hold begins nothing more on a connection: the service ends it when all is
+// finished.
+func (c *Client) hold(conn *connection) {
+	c.carryOn(conn)
+	conn.link.Hold()
+}
+
+// carryOn lets what is not sent in a connection's session be sent in the next, also
+// where the session ends with it.
+func (c *Client) carryOn(conn *connection) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	conn.session.goesOn = true
 }
 
 // refused tells whether it was the service that did not want a connection.

@@ -17,13 +17,17 @@ import (
 type place struct {
 	mu sync.Mutex
 	// Guarded by mu.
-	srv *bustest.Server // nil: nobody listens
+	srv    *bustest.Server // nil: nobody listens
+	dialed func()          // nil: nobody wants to know
 }
 
 func (p *place) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	p.mu.Lock()
-	srv := p.srv
+	srv, dialed := p.srv, p.dialed
 	p.mu.Unlock()
+	if dialed != nil {
+		dialed()
+	}
 	if srv == nil {
 		return nil, bus.Errorf(bus.CodeUnavailable, "nobody listens")
 	}
@@ -35,6 +39,13 @@ func (p *place) opens(srv *bustest.Server) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.srv = srv
+}
+
+// onDial sets what is told of each attempt to reach it.
+func (p *place) onDial(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dialed = f
 }
 
 // ids are the numbers of the messages that came, in order.

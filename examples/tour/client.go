@@ -12,6 +12,14 @@ import (
 func NewAgent(cfg msgclient.Config, site string) (*msgclient.Client, error) {
 	cfg.Schema = Schema // compared with the service's at each connect
 	cfg.Args = map[string]any{"site": site}
+	cfg.OnConnect = func(_ context.Context, c *msgclient.Client) {
+		switch r := c.Resumption(); {
+		case r.Resumed:
+			log.Print("back, and nothing is lost")
+		case r.Reason != "":
+			log.Printf("back, with a new session (%s): of %d messages it is not known whether they arrived", r.Reason, r.Lost)
+		}
+	}
 	cfg.OnDrop = func(_ context.Context, _ *msgclient.Client, why error) {
 		log.Print("connection lost, coming back: ", why)
 	}

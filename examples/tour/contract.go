@@ -52,6 +52,6 @@ func (Notice) MessageName() string { return "Notice" }
 var Schema = schema.MustNew("Work/Jobs",
 	schema.Of[Job](schema.FromService).WithDoc("is handed to an agent"),
 	schema.Of[Accepted](schema.FromClient).WithDoc("answers a Job"),
-	schema.Of[Progress](schema.FromClient).WithDoc("comes at least once a minute"),
+	schema.Of[Progress](schema.FromClient).Latest("id").WithDoc("comes at least once a minute; only the newest of a job counts"),
 	schema.Of[Notice](schema.FromService),
 )

@@ -11,6 +11,9 @@ import (
 func NewService() *msgbus.Service {
 	svc := &msgbus.Service{Schema: Schema}
 	svc.OnConnect = func(_ context.Context, c *msgbus.Conn) error {
+		if c.Resumed() {
+			return nil // its state, its group and its jobs are as they were
+		}
 		site, ok := c.Args()["site"].(string)
 		if !ok {
 			return bus.Errorf(bus.CodeInvalidArgument, "connect with args: want site, a string")
@@ -20,7 +23,10 @@ func NewService() *msgbus.Service {
 		return nil
 	}
 	svc.OnDrop = func(_ context.Context, c *msgbus.Conn, why error) {
-		requeue(c.Identity(), bus.CodeOf(why))
+		away(c.Identity(), bus.CodeOf(why)) // it may come back, and go on
+	}
+	svc.OnGone = func(_ context.Context, agent bus.Identity, why error) {
+		requeue(agent, bus.CodeOf(why)) // it will not, or begins anew
 	}
 	msgbus.Handle(svc, func(_ context.Context, c *msgbus.Conn, m Progress) error {
 		return record(c.Identity(), m)
@@ -49,5 +55,6 @@ func Tell(ctx context.Context, svc *msgbus.Service, site, text string) error {
 }
 
 // What a real service keeps in a database.
+func away(bus.Identity, bus.Code)         {}
 func requeue(bus.Identity, bus.Code)      {}
 func record(bus.Identity, Progress) error { return nil }

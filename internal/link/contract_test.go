@@ -1,14 +1,6 @@
 package link
 
 import (
-	"context"
-	"errors"
-	"sync"
-	"testing"
-	"time"
-
-	"busd/bus"
-	"busd/internal/session"
 	"busd/internal/wire"
 	"busd/schema"
 )

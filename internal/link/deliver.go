@@ -22,7 +22,7 @@ func (p *PanicError) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
 
 // deliverLocked sees to it that a deliverer runs if there is anything to handle.
 func (s *Stream) deliverLocked() {
-	if !s.inbox.delivering && (s.deliverableLocked() || len(s.inbox.failures) > 0) {
+	if !s.inbox.delivering && s.deliverableLocked() {
 		s.inbox.delivering = true
 		go s.deliver()
 	}
@@ -42,10 +42,6 @@ func (s *Stream) deliver() {
 		s.mu.Unlock()
 	}()
 	for {
-		if len(s.inbox.failures) > 0 {
-			s.reportLocked()
-			continue
-		}
 		if !s.deliverableLocked() {
 			return
 		}
@@ -67,16 +63,36 @@ func (s *Stream) deliver() {
 	}
 }
 
-// reportLocked reports a message of ours that failed at the peer.
+// reportLocked sees to it that messages of ours that failed at the peer are
+// reported: beside the deliverer, whose handler may wait for the next link, and
+// that comes once they are.
 func (s *Stream) reportLocked() {
-	why, h := s.inbox.failures[0], s.carrier.cfg.Handler
-	s.inbox.failures = s.inbox.failures[1:]
-	s.inbox.reporting = true
-	s.mu.Unlock()
-	defer func() { // also if the program's function ends its goroutine
-		s.mu.Lock()
+	if len(s.inbox.failures) > 0 && !s.inbox.reporting {
+		s.inbox.reporting = true
+		go s.report()
+	}
+}
+
+// report reports them in order. [Link.Run] waits for it.
+func (s *Stream) report() {
+	s.mu.Lock()
+	defer func() { // the program's function may end this goroutine: another goes on
 		s.inbox.reporting = false
+		s.reportLocked()
+		s.restLocked()
+		s.mu.Unlock()
 	}()
+	for len(s.inbox.failures) > 0 {
+		why, h := s.inbox.failures[0], s.carrier.cfg.Handler
+		s.inbox.failures = s.inbox.failures[1:]
+		s.fail(h, why)
+	}
+}
+
+// fail reports one, without the lock.
+func (s *Stream) fail(h Handler, why *bus.Error) {
+	s.mu.Unlock()
+	defer s.mu.Lock() // also if the program's function ends the goroutine
 	h.Failed("", why)
 }
 

@@ -9,4 +9,7 @@
 //	reader     is the caller of Run; alone reads; never waits for a handler
 //	writer     runs while something waits to be written; alone writes
 //	deliverer  runs while something waits to be handled; calls the handler in order
+//
+// Beside them a reporter runs while the program is told of messages of ours that
+// failed at the peer.
 package link

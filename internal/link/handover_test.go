@@ -2,8 +2,6 @@ package link
 
 import (
 	"context"
-	"errors"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -284,6 +282,47 @@ func TestHandOverThatIsCut(t *testing.T) {
 		synctest.Wait()
 		if got := d.read(); !slices.Equal(got, upTo(2)) {
 			t.Errorf("handled %v, want 0 and 1", got)
+		}
+	})
+}
+
+// What is unsent when a session ends is said once to be so, and is not written
+// then with what goes before the goodbye: another session may carry it.
+func TestUnsentIsNotWritten(t *testing.T) {
+	t.Parallel()
+	synctestWithoutParallel(t, func(t *testing.T) {
+		a, peer := rawPeer(t, nil, options{room: 1, credit: 64 << 10})
+		const n = 40
+		for i := range int64(n) { // more than the line takes
+			if err := a.Send(t.Context(), dataFrame(i, strings.Repeat("x", 1000))); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		a.End(bus.Errorf(bus.CodeAborted, "enough"))
+		frames, unknown := a.Unsent()
+		if again, _ := a.Unsent(); len(frames) == 0 || len(again) != len(frames) {
+			t.Fatalf("%d are unsent, then %d", len(frames), len(again))
+		}
+		written := 0
+		for drop := false; !drop; {
+			b, err := peer.Read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for len(b) > 0 {
+				f, err := wire.Decoder{Contract: contract}.Next(b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if b = b[f.Size:]; f.Kind == wire.Data {
+					written++
+				}
+				drop = f.Kind == wire.Drop
+			}
+		}
+		if written != unknown || written+len(frames) != n {
+			t.Errorf("%d were written, %d are said to be so, %d to be unsent; want %d together", written, unknown, len(frames), n)
 		}
 	})
 }

@@ -180,7 +180,9 @@ func (h *history) play() {
 	case handOver:
 		h.handOver()
 	case sudden:
-		h.parties[h.rng.IntN(2)].e.End(bus.Errorf(bus.CodeGoingAway, "enough"))
+		p := h.parties[h.rng.IntN(2)]
+		p.e.End(bus.Errorf(bus.CodeGoingAway, "enough"))
+		p.noteUnsent()
 	}
 	h.end()
 }
@@ -327,12 +329,13 @@ func (h *history) handOver() {
 	case <-time.After(settleLimit):
 		h.parties[0].breach("the hand-over does not end")
 	}
+	if client.Stream.Cause() == nil { // it was cut by a letter that failed
+		h.finale = sudden
+		return
+	}
 	begin := time.Now()
 	_ = client.wait(h.t)
 	h.finished = time.Since(begin) < FinishLimit
-	if client.Stream.Cause() == nil { // it was cut by a letter that failed
-		h.finale = sudden
-	}
 }
 
 // end ends what has not ended, and waits for all of it.

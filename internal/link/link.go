@@ -20,7 +20,8 @@ type Handler interface {
 	// time and in order, but for those that AtOnce lets run together. What in
 	// holds is good until it returns.
 	Handle(ctx context.Context, in *Incoming) error
-	// AtOnce tells how many messages of this type may be handled at a time.
+	// AtOnce tells how many messages of this type may be handled at a time. It is
+	// called with locks held, and must only look.
 	AtOnce(m *wire.Message) int
 	// Keeps tells whether the link goes on after a one-way message failed.
 	Keeps(in *Incoming, err *bus.Error) bool

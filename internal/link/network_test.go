@@ -1,15 +1,7 @@
 package link
 
 import (
-	"context"
-	"errors"
-	"flag"
-	"fmt"
-	"math/rand/v2"
-	"strings"
-	"testing"
 	"testing/synctest"
-	"time"
 
 	"busd/bus"
 )

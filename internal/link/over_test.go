@@ -102,3 +102,27 @@ func TestHandlersOfEarlierLinks(t *testing.T) {
 		})
 	}
 }
+
+// What failed at the peer is reported, and Run of a link that is passed returns,
+// while a handler waits for what only the next link brings.
+func TestFailureWhileAHandlerWaits(t *testing.T) {
+	t.Parallel()
+	synctestWithoutParallel(t, func(t *testing.T) {
+		next := make(chan struct{})
+		h := &handlers{handle: func(context.Context, *end, *Incoming) error { <-next; return nil }}
+		a, peer := rawPeer(t, h, options{ends: lives})
+		if err := a.Send(t.Context(), dataFrame(1, "")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		peer.say(dataFrame(1, ""), wire.AppendError(nil, 1, bus.Errorf(bus.CodeAborted, "not today")))
+		synctest.Wait()
+		if f := h.failures(); len(f) != 1 || f[0].Code != bus.CodeAborted {
+			t.Errorf("reported: %v, want the failure", f)
+		}
+		peer.Abort()
+		a.link.Pass()
+		wantDropped(t, "Run", a.wait(t), bus.CodeUnavailable)
+		close(next)
+	})
+}

@@ -78,9 +78,9 @@ type party struct {
 	running   int              // handlers that run one at a time
 	beside    int              // handlers that run beside each other
 	failed    int              // one-way letters of the other's that failed here
-	remote    int              // of ours that failed there
 	breaches  []string
 	slowMeant bool // it sends what may end the session
+	unsent    map[int64]bool
 
 	// The driver's: after which link nothing carried the session, and how many
 	// handlers had begun then.

@@ -10,7 +10,6 @@ import (
 	"busd/bus"
 	"busd/internal/session"
 	"busd/internal/wire"
-	"busd/schema"
 )
 
 // handlers is a Handler of functions; nil ones do nothing.
@@ -88,11 +87,11 @@ type ran struct {
 
 // What both have is the link's; [end.Stream] has the session's.
 
-func (e *end) Drop(why *bus.Error)        { e.link.Drop(why) }
+func (e *end) Drop(why *bus.Error) { e.link.Drop(why) }
 
-func (e *end) Context() context.Context   { return e.link.Context() }
+func (e *end) Context() context.Context { return e.link.Context() }
 
-func (e *end) Cause() error               { return e.link.Cause() }
+func (e *end) Cause() error { return e.link.Cause() }
 
 func (e *end) SendNow(frame []byte) error { return e.Stream.SendNow(frame, wire.Delivery{}) }
 

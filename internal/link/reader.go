@@ -156,8 +156,7 @@ func (s *Stream) answeredLocked(f *wire.Frame) error {
 		ch <- Answer{Message: f.Message, Body: bytes.Clone(f.Body)}
 	case f.Kind == wire.Error && tag == 0:
 		s.inbox.fail(f.Fault) // a one-way message of ours failed
-		s.quiet.Broadcast()   // the deliverer may wait for a handler
-		s.deliverLocked()
+		s.reportLocked()
 	}
 	s.link.finishIfIdleLocked()
 	return nil

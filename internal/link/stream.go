@@ -219,10 +219,12 @@ func (s *Stream) stopHandling(why error) {
 // Unsent returns copies of the data frames that were never written and that
 // nobody waits for, in order, encoded without their numbers, and how many of
 // those that were written the peer may or may not have. It is for a stream that
-// has ended: another session may carry them.
+// has ended: another session may carry them, and this one writes none of them any
+// more.
 func (s *Stream) Unsent() (frames [][]byte, unknown int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.session.Hold()
 	unknown = s.session.Unacknowledged()
 	s.session.EachUnsent(func(frame []byte, tag uint64) {
 		switch {

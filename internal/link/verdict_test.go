@@ -64,16 +64,7 @@ func (h *history) breaches() (found []string) {
 // judge looks at what became of a party's letters.
 func (h *history) judge(p *party) {
 	rested := h.finale == rest && bus.CodeOf(p.e.Stream.Cause()) == bus.CodeGoingAway && bus.CodeOf(p.other.e.Stream.Cause()) == bus.CodeGoingAway
-	unsent := map[int64]bool{}
-	frames, unknown := p.e.Unsent()
-	for _, frame := range frames {
-		m := msg(string(wire.NameIn(frame)))
-		id, err := idOf(m, m.BodyOf(frame))
-		if err != nil {
-			p.breach("an unsent frame: %v", err)
-		}
-		unsent[id] = true
-	}
+	unsent, unknown := p.noteUnsent()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var states [stateKeys]*letter
@@ -87,10 +78,10 @@ func (h *history) judge(p *party) {
 		case rested:
 			p.judgeRested(l)
 		case h.finale == handOver:
-			p.judgeHandedOver(l, unsent[l.id], h.finished)
+			p.judgeHandedOver(l, p.unsent[l.id], h.finished)
 		}
-		if l.handled > 0 && unsent[l.id] {
-			p.breachLocked("letter %d is handled, and is said to be unsent", l.id)
+		if l.handled > 0 && (p.unsent[l.id] || surelyUnsent(l.err)) {
+			p.breachLocked("letter %d is handled, and is said to be unsent: %v", l.id, l.err)
 		}
 		if errors.Is(l.err, bus.ErrDropped) && !codeOfAnEnd(l.err) {
 			p.breachLocked("letter %d: %v", l.id, l.err)
@@ -113,12 +104,42 @@ func (h *history) judge(p *party) {
 			p.breachLocked("state %d: the newest, letter %d, was not handled", key, l.id)
 		}
 	}
-	if len(frames)+unknown > 0 || p.e.memoryLocked() > 0 {
-		p.breachLocked("at rest %d letters are unsent, of %d it is not known whether they arrived, %d bytes are kept", len(frames), unknown, p.e.memoryLocked())
+	if unsent+unknown > 0 || p.e.memoryLocked() > 0 {
+		p.breachLocked("at rest %d letters are unsent, of %d it is not known whether they arrived, %d bytes are kept", unsent, unknown, p.e.memoryLocked())
 	}
 	if told := len(p.e.h.failures()); told < p.other.failed {
 		p.breachLocked("%d letters failed, it was told %d times", p.other.failed, told)
 	}
+}
+
+// noteUnsent takes note of the letters that are said to be unsent, and returns
+// how many these are, and of how many it is not known.
+func (p *party) noteUnsent() (unsent, unknown int) {
+	frames, unknown := p.e.Unsent()
+	ids := map[int64]bool{}
+	for _, frame := range frames {
+		m := msg(string(wire.NameIn(frame)))
+		id, err := idOf(m, m.BodyOf(frame))
+		if err != nil {
+			p.breach("an unsent frame: %v", err)
+		}
+		ids[id] = true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id := range p.unsent {
+		if !ids[id] {
+			p.breachLocked("letter %d is unsent no more, in a session that has ended", id)
+		}
+	}
+	p.unsent = ids
+	return len(frames), unknown
+}
+
+// surelyUnsent tells whether a call says that its letter can be sent again: the
+// session ended before it was written.
+func surelyUnsent(err error) bool {
+	return errors.Is(err, bus.ErrDropped) && bus.CodeOf(err) != bus.CodeSessionLost
 }
 
 // codeOfAnEnd tells whether a call may say so of a session that ended.

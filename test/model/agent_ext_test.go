@@ -60,7 +60,9 @@ type dial struct {
 	began time.Time
 	move  bool // from a connection that may be there still
 	house *house
-	line  *line
+	// Guarded by the ledger's mu.
+	line   *line
+	visits bool // it has come to OnConnect
 }
 
 // String names a dial.
@@ -182,7 +184,7 @@ func (a *agent) onDrop(_ context.Context, _ *msgclient.Client, why error) {
 	case !errors.Is(why, bus.ErrDropped):
 		b.breachLocked("%s: OnDrop: why is %v", a.name, why)
 	}
-	a.open, a.lastEnd = false, time.Now()
+	a.open, a.lastEnd = b.pretendsLocked(silentClient), time.Now()
 }
 
 func (a *agent) onError(_ *msgclient.Client, err error) {
@@ -242,7 +244,7 @@ func (a *agent) send(ctx context.Context, letter letter) {
 	switch {
 	case l.kind == ask && l.deed == replies:
 		var answer Answer
-		if answer, err = msgclient.Request[Answer](ctx, a.c, l.message()); err == nil && answer.ID != l.id {
+		if answer, err = msgclient.Request[Answer](ctx, a.c, l.message()); err == nil && !b.answersTo(l, answer) {
 			b.breach("%v is answered with %d", l, answer.ID)
 		}
 	case l.kind == ask:
@@ -253,6 +255,13 @@ func (a *agent) send(ctx context.Context, letter letter) {
 		err = a.c.Send(ctx, l.message())
 	}
 	b.sent(l, err)
+}
+
+// answersTo tells whether a reply is that of a letter.
+func (b *ledger) answersTo(l *letter, a Answer) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return a.ID == l.id && !b.pretendsLocked(wrongAnswer)
 }
 
 // reconnect moves the client.

@@ -72,7 +72,7 @@ func newHistory(t *testing.T, seed uint64, credentials map[string]*tls.Config) *
 	h.cutsEvery = []int{3, 8, 20}[h.rng.IntN(3)]
 	h.movesEvery = []int{5, 15, 1 << 20}[h.rng.IntN(3)]
 	if h.calm {
-		h.window, h.faults, h.cutsEvery, h.movesEvery, h.keepOnError = 0, false, 1<<20, 5, true
+		h.window, h.faults, h.cutsEvery, h.keepOnError = 0, false, 1<<20, true
 	}
 	return h
 }

@@ -42,7 +42,6 @@ type session struct {
 
 	// Guarded by the ledger's mu.
 	accepted        bool
-	last            *visit
 	conn            *msgbus.Conn // the last that was accepted
 	running, beside int
 	gone            int
@@ -155,7 +154,7 @@ func (e *house) asks(c *msgbus.Conn) *visit {
 	case known.gone > 0:
 		b.breachLocked("%v is resumed after OnGone", known)
 	}
-	v.session, known.last = known, v
+	v.session, v.dial.visits = known, true
 	b.noteLocked("%v: OnConnect of %v, resumed %t", known, v.dial, c.Resumed())
 	e.mayBeginLocked(r, v, c.Resumed())
 	r.visits = append(r.visits, v)
@@ -170,7 +169,7 @@ func (e *house) mayBeginLocked(r *roll, v *visit, resumed bool) {
 	for _, o := range r.visits {
 		switch {
 		case o.stage == refused || o.stage == left || o.hung:
-		case resumed && v.dial.move && o.session == v.session, e.waitedLocked(v, o):
+		case resumed && v.dial.move && o.session == v.session, e.waitedLocked(v):
 			o.hung = true
 		default:
 			b.breachLocked("OnConnect of %v (%v, resumed %t) before OnDrop of %v (%v) has returned", v.dial, v.session, resumed, o.dial, o.session)
@@ -179,7 +178,7 @@ func (e *house) mayBeginLocked(r *roll, v *visit, resumed bool) {
 	for _, s := range r.sessions {
 		switch {
 		case s == v.session || !s.accepted || s.gone > 0 || s.hung:
-		case e.waitedLocked(v, s.last):
+		case e.waitedLocked(v):
 			s.hung = true
 		default:
 			b.breachLocked("OnConnect of %v (%v) before OnGone of %v", v.dial, v.session, s)
@@ -187,15 +186,20 @@ func (e *house) mayBeginLocked(r *roll, v *visit, resumed bool) {
 	}
 }
 
-// patience is how long OnConnect waits for what is left of the last connection.
-const patience = 5 * time.Second
+const (
+	// patience is how long OnConnect waits for what is left of the last connection.
+	patience = 5 * time.Second
+	// helloLimit is how long a dial may take until its hello is read.
+	helloLimit = time.Minute
+)
 
-// waitedLocked tells whether a visit, or one that has given up since, has waited
-// long enough for an older one.
-func (e *house) waitedLocked(v, older *visit) bool {
+// waitedLocked tells whether a visit has waited long enough for what is there of
+// its identity; or one that never came to OnConnect, because this one took its
+// place.
+func (e *house) waitedLocked(v *visit) bool {
 	for _, d := range e.h.dials {
-		if d.house == e && d != older.dial && d.agent.identity == v.dial.agent.identity &&
-			!d.began.Before(older.dial.began) && time.Since(d.began) >= patience {
+		age := time.Since(d.began)
+		if d.house == e && d.agent.identity == v.dial.agent.identity && (d == v.dial || !d.visits) && age >= patience && age < helloLimit {
 			return true
 		}
 	}
@@ -221,6 +225,23 @@ func (e *house) decided(c *msgbus.Conn, v *visit, err error) {
 
 // onDrop must come once for each that was accepted.
 func (e *house) onDrop(_ context.Context, c *msgbus.Conn, why error) {
+	e.drops(c, why)
+	if e.pretends(droppedTwice) {
+		e.drops(c, why)
+	}
+}
+
+// pretends is for the canaries.
+func (e *house) pretends(c canary) bool {
+	e.h.ledger.mu.Lock()
+	defer e.h.ledger.mu.Unlock()
+	return e.h.ledger.pretendsLocked(c)
+}
+
+func (e *house) drops(c *msgbus.Conn, why error) {
+	if e.pretends(goneBeforeDrop) {
+		e.goes(c.Identity(), why)
+	}
 	b := e.h.ledger
 	b.mu.Lock()
 	var v *visit
@@ -253,6 +274,16 @@ func (e *house) onDrop(_ context.Context, c *msgbus.Conn, why error) {
 
 // onGone must come once for each session, after its last OnDrop.
 func (e *house) onGone(_ context.Context, id bus.Identity, why error) {
+	if e.pretends(neverGone) {
+		return
+	}
+	e.goes(id, why)
+	if e.pretends(goneTwice) {
+		e.goes(id, why)
+	}
+}
+
+func (e *house) goes(id bus.Identity, why error) {
 	b := e.h.ledger
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -346,7 +377,7 @@ func (p *host) send(ctx context.Context, letter letter) {
 	switch {
 	case l.kind == ask && l.deed == replies:
 		var a Answer
-		if a, err = msgbus.Request[Answer](ctx, p.conn, l.message()); err == nil && a.ID != l.id {
+		if a, err = msgbus.Request[Answer](ctx, p.conn, l.message()); err == nil && !b.answersTo(l, a) {
 			b.breach("%v is answered with %d", l, a.ID)
 		}
 	case l.kind == ask:

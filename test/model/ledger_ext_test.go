@@ -84,6 +84,7 @@ type ledger struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
+	sung     bool // the canary
 	letters  []*letter
 	last     map[place]int64
 	breaches []string
@@ -148,7 +149,7 @@ func (b *ledger) find(id int64) *letter {
 func (b *ledger) enterLocked(l *letter, at any) *run {
 	r := &run{at: at, began: time.Now()}
 	l.runs = append(l.runs, r)
-	if b.canary == handledTwice && l.id == canaryLetter {
+	if l.runs[0] == r && b.pretendsLocked(handledTwice) {
 		l.runs = append(l.runs, r)
 	}
 	b.noteLocked("%v is handled at %v", l, at)
@@ -159,7 +160,7 @@ func (b *ledger) enterLocked(l *letter, at any) *run {
 	if l.kind == state {
 		p.key = l.key
 	}
-	if b.last[p] >= l.id {
+	if b.last[p] >= l.id || (b.last[p] > 0 && b.pretendsLocked(outOfOrder)) {
 		b.breachLocked("%v is handled at %v after letter %d", l, at, b.last[p])
 	}
 	b.last[p] = l.id

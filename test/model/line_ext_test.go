@@ -64,11 +64,15 @@ func (l *line) cutAfter(w way, n int64, how cut) {
 	l.ways[w].left, l.ways[w].how = n, how
 }
 
-// stall lets nothing pass one way for a while.
+// stall lets nothing pass one way for a while. A line on which a byte is spoilt is
+// not stalled: TLS wants to say so while it writes, and waits with a mutex, for
+// which virtual time does not pass.
 func (l *line) stall(w way, d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.ways[w].stalled = time.Now().Add(d)
+	if l.ways[up].spoil == 0 && l.ways[down].spoil == 0 {
+		l.ways[w].stalled = time.Now().Add(d)
+	}
 }
 
 // heal takes away what would still happen.

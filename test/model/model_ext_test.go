@@ -42,6 +42,9 @@ func TestModel(t *testing.T) {
 		}
 	}
 	t.Logf("%d histories: %+v", n, sum)
+	if n >= 100 && *replaySeed == 0 && sum.missing() {
+		t.Errorf("some of it never happened: %+v", sum)
+	}
 }
 
 // maxFailed is after how many histories that failed there is enough to do.
@@ -83,6 +86,11 @@ func playOne(t *testing.T, seed uint64, certs map[string]*tls.Config, broken can
 type tally struct {
 	letters, handled, cuts, moves, kills, drains, closes, clones int
 	dials, resumed, epochs, gone                                 int
+}
+
+func (s *tally) missing() bool {
+	return s.letters == 0 || s.handled == 0 || s.cuts == 0 || s.moves == 0 || s.kills == 0 || s.drains == 0 || s.closes == 0 ||
+		s.clones == 0 || s.resumed == 0 || s.epochs == 0 || s.gone == 0
 }
 
 func (s *tally) add(h *history) {

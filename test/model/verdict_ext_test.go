@@ -13,10 +13,11 @@ func (h *history) verdict() {
 	b := h.ledger
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.canary == lostInSilence && len(b.letters) >= canaryLetter {
-		b.letters[canaryLetter-1].runs = nil
-	}
 	for _, l := range b.letters {
+		if (l.kind == note && !l.isToMany() && l.err == nil && len(l.runs) == 1 && !h.excusedLocked(l) && b.pretendsLocked(lostInSilence)) ||
+			(l.kind == ask && l.err == nil && b.pretendsLocked(answeredOnly)) {
+			l.runs = nil
+		}
 		switch {
 		case !l.returned:
 			b.breachLocked("%v: the call has not returned", l)

@@ -89,7 +89,8 @@ func (a *actor) newClient() *msgclient.Client {
 		URL: "wss://" + bustest.Host + "/" + serviceName, TLS: bustest.ClientTLS(a.t, bustest.DefaultPeer),
 		DialContext: a.listener.DialContext, Name: "vectors", Version: "1",
 		Strict: a.c.set.has("client", "strict"), KeepOnError: a.c.set.has("client", "keep_on_error"),
-		OnDrop: func(_ context.Context, _ *msgclient.Client, why error) { a.journal.add("dropped: %s", described(why)) },
+		OnConnect: func(_ context.Context, c *msgclient.Client) { a.journal.add("connected%s", resumption(c.Resumption())) },
+		OnDrop:    func(_ context.Context, _ *msgclient.Client, why error) { a.journal.add("dropped: %s", described(why)) },
 		OnError: func(_ *msgclient.Client, err error) {
 			a.journal.add("failed: %s", described(err))
 		},
@@ -181,9 +182,7 @@ func (a *actor) connect() {
 		defer cancel()
 		if err := a.client.Connect(ctx); err != nil {
 			a.journal.add("refused: %s", described(err))
-			return
 		}
-		a.journal.add("connected%s", resumption(a.client.Resumption()))
 	}()
 }
 
@@ -192,9 +191,7 @@ func (a *actor) move() {
 	go func() {
 		if err := a.client.Reconnect(context.Background()); err != nil {
 			a.journal.add("not moved: %s", described(err))
-			return
 		}
-		a.journal.add("moved%s", resumption(a.client.Resumption()))
 	}()
 }
 

@@ -46,7 +46,7 @@ type talk struct {
 	events chan string // what is heard, in the notation; closed at the end of the line
 	early  []string    // unasked, and heard before a line asked for them
 	closed bool        // the other side has said close
-	cut    bool        // by the player
+	cut    bool        // by the player: what is heard means nothing
 	owes   bool        // the other side has resumed, and says an ack first
 }
 
@@ -121,8 +121,11 @@ func unasked(event string) bool {
 	return strings.HasPrefix(event, "ack ") || strings.HasPrefix(event, "ping")
 }
 
-// theLineIsCut breaks the newest connection.
-const theLineIsCut = "the line is cut"
+// What a "~" line says of the newest connection.
+const (
+	theLineIsCut  = "the line is cut"
+	theLineIsDead = "the line is dead" // nothing arrives any more, and neither end knows
+)
 
 // play goes through the conversation. act is called before a line of the side
 // under test is heard, and for what happens.
@@ -134,6 +137,8 @@ func (p *player) play(act func(i int, s step)) {
 		case s.who == 0:
 		case s.who == '~' && s.text == theLineIsCut:
 			p.cut()
+		case s.who == '~' && s.text == theLineIsDead:
+			p.talks[len(p.talks)-1].cut = true
 		case s.who == '~':
 			if d, ok := s.passes(); ok {
 				p.quiet(i, d)

@@ -76,15 +76,17 @@ func New(c Config) *Admin {
 	return &Admin{config: c, phase: Starting, over: make(chan struct{})}
 }
 
-// SetPhase says how far the life of the program is.
+// SetPhase says how far the life of the program is. It does not go back from
+// [Draining], which somebody may have asked for meanwhile.
 func (a *Admin) SetPhase(p Phase) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if p == Draining {
+	switch {
+	case p == Draining:
 		a.drainsLocked()
-		return
+	case a.phase != Draining:
+		a.phase = p
 	}
-	a.phase = p
 }
 
 // Reloaded counts a reload of the configuration; err is why it failed, or nil.

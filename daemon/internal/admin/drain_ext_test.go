@@ -42,7 +42,10 @@ func newDrained(t *testing.T) *drained {
 		},
 	})
 	d.SetPhase(admin.Serving)
-	s := httptest.NewServer(d.Handler(true))
+	s := httptest.NewUnstartedServer(d.Handler(true))
+	// A drain takes longer than any other request may.
+	s.Config.ReadTimeout, s.Config.WriteTimeout = 500*time.Millisecond, 500*time.Millisecond
+	s.Start()
 	t.Cleanup(s.Close)
 	d.url = s.URL + "/drain"
 	return d
@@ -91,6 +94,7 @@ func TestDrain(t *testing.T) {
 	if p := d.next(lines); p.State != admin.StateDraining || p.Connections != 3 || p.Already || time.Since(p.Time) > time.Minute {
 		t.Errorf("first: got %+v", p)
 	}
+	d.SetPhase(admin.Serving) // too late
 	if r := <-d.asked; r.Target != "wss://other:8443" || r.Timeout(time.Hour) != 1500*time.Millisecond {
 		t.Errorf("asked for %+v", r)
 	}

@@ -28,6 +28,10 @@ const environment = `Variables that the commands read which connect to a service
 Flags go first, then these variables, then the development directory:
 .busd/client-alice.crt, .busd/client-alice.key and .busd/ca.crt.
 
+"busd drain" reads
+
+  BUSD_ADMIN__ADDRESS   where the server's admin listener is, as --admin
+
 Whatever writes to a terminal reads
 
   NO_COLOR     if it is set to anything, no colours

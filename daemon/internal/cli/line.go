@@ -81,7 +81,7 @@ func (l *line) connected(identity bus.Identity, r msgclient.Resumption) {
 	default:
 		reason := r.Reason
 		if reason == "" {
-			reason = "it had ended"
+			reason = "there was none"
 		}
 		l.tell(lineEvent{Event: eventNotResumed, Reason: r.Reason, Lost: &r.Lost},
 			"connected again, session not resumed (%s): %s, what the service sent meanwhile is lost", reason, unknownOf(r.Lost))

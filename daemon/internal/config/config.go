@@ -111,7 +111,7 @@ type Log struct {
 
 // Shutdown is the end.
 type Shutdown struct {
-	Timeout time.Duration `key:"timeout" default:"30s" min:"10ms" max:"1h" doc:"how long a stop may take before what is left is cut off"`
+	Timeout time.Duration `key:"timeout" default:"30s" min:"10ms" max:"1h" doc:"how long a stop or a drain may take before what is left is cut off"`
 }
 
 // Size is a number of bytes.

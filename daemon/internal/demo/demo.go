@@ -199,7 +199,7 @@ func (g *game) sum(played time.Duration) Summary {
 		sum.Lost += lost
 		sum.Doubled += doubled
 	}
-	sum.Repeated = int64(g.repeated()) //nolint:gosec // it is small
+	sum.Repeated = int64(g.repeated())
 	sum.RoundTrips = int64(all.total())
 	sum.P50, sum.P99 = micros(all.quantile(0.50)), micros(all.quantile(0.99))
 	return sum

@@ -98,3 +98,20 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("MaxConnections: got %d with %d files", c.MaxConnections, files)
 	}
 }
+
+// As many as one address may begin with while one of them waits may wait: a crowd
+// behind it that comes back together after a restart is let in, in turn.
+func TestACrowdBehindOneAddressComesBack(t *testing.T) {
+	t.Parallel()
+	c := Config{}.withDefaults()
+	if want := c.PerAddressRate * int(c.MaxWait/time.Second); c.PerAddressWaiting != want {
+		t.Errorf("PerAddressWaiting: got %d, want %d", c.PerAddressWaiting, want)
+	}
+	a, now := newAddresses(c), time.Now()
+	for n := range 2000 {
+		_, _, delay, reason := a.arrive(netip.MustParseAddr("192.0.2.1"), now)
+		if reason != "" || delay > c.MaxWait {
+			t.Fatalf("connection %d of 2,000: refused %q, or let in after %s", n+1, reason, delay)
+		}
+	}
+}

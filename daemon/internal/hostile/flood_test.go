@@ -315,7 +315,7 @@ func TestFloodsThatCostNothing(t *testing.T) {
 	if n := len(s.bytes.Conns()); n != len(all) {
 		t.Errorf("connections: got %d, want all %d to live on", n, len(all))
 	}
-	g.holds(uint64(len(all)) * (4 << 20))
+	g.holds(16 << 20)
 	for _, c := range all {
 		_ = c.raw.Close()
 	}

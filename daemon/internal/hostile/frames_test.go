@@ -85,9 +85,9 @@ func TestFrames(t *testing.T) {
 		{name: "a goaway", at: sessioned, do: says(packed(kindGoaway, dict())), want: "drop going_away, close 4065"},
 		{name: "a goaway of text", at: sessioned, do: says(packed(kindGoaway, str("bye"))), want: syntax},
 		{name: "a goaway with text for a time", at: sessioned, do: says(packed(kindGoaway, dict(str("deadline_ms"), str("soon")))), want: broken},
-		{name: "a goaway behind a request", at: sessioned, do: func(c *client) {
+		{name: "a goaway, and then no ack of the last answer", at: sessioned, do: func(c *client) {
 			c.message(c.request("Nobody", dict()), packed(kindGoaway, dict()))
-		}, want: "error unimplemented, drop going_away, close 4065"},
+		}, want: "error unimplemented, drop keepalive_timeout, close 4068", within: idle + 2*time.Second + goodbye},
 		{name: "data without attributes", at: welcomed, do: says(packed(kindData, num(1), str("Ping"))), want: broken},
 		{name: "an ack of one number", at: welcomed, do: says(packed(kindAck, num(0))), want: broken},
 		{name: "an ack of text", at: welcomed, do: says(packed(kindAck, str("a"), num(0))), want: syntax},

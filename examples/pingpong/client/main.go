@@ -1,7 +1,7 @@
 // Command client counts up: it sends Ping 1, and with each Pong the next Ping.
-// When the line is cut or the server restarts, it connects again by itself and
-// goes on where it was. It wants a server and its certificates beside the
-// working directory: busd serve --dev.
+// When the line is cut it connects again by itself, and nothing is lost; when the
+// server restarts it is told, and asks again. It wants a server and its
+// certificates beside the working directory: busd serve --dev.
 package main
 
 import (
@@ -39,6 +39,10 @@ func newPlayer(pause time.Duration, cfg msgclient.Config) (*msgclient.Client, er
 	next := int64(1) // callbacks and handlers run one at a time: no lock is needed
 
 	cfg.OnConnect = func(ctx context.Context, c *msgclient.Client) {
+		if c.Resumption().Resumed {
+			fmt.Println("connected again, and nothing is lost")
+			return
+		}
 		fmt.Println("connected as", c.Identity())
 		if err := c.Send(ctx, pingpong.Ping{ID: next}); err != nil {
 			fmt.Println("not sent:", err) // the connection has gone already
@@ -55,8 +59,11 @@ func newPlayer(pause time.Duration, cfg msgclient.Config) (*msgclient.Client, er
 		return nil, err
 	}
 	msgclient.On(c, func(ctx context.Context, c *msgclient.Client, m pingpong.Pong) error {
+		if m.ID != next {
+			return nil // answers a Ping that was sent twice: what became of the first was not known
+		}
 		fmt.Println("Pong", m.ID)
-		next = m.ID + 1
+		next++
 		select {
 		case <-time.After(pause):
 			return c.Send(ctx, pingpong.Ping{ID: next})

@@ -80,7 +80,7 @@ func (s *service) ask(ctx context.Context, c *msgbus.Conn, m Ask) error {
 }
 
 func (s *service) push(ctx context.Context, c *msgbus.Conn, m Push) error {
-	go func() { // ends when all are sent, or the session has
+	go func() { //nolint:gosec // it outlives the request: it ends when all are sent, or the session has
 		pad := make([]byte, m.Size)
 		for n := int64(1); n <= m.Count; n++ {
 			if c.Send(context.Background(), Down{N: n, Pad: pad}) != nil {

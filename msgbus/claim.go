@@ -81,7 +81,7 @@ func (r *registry) claim(c *Conn, a ask, begin func(s *agentSession)) (claim, *b
 // matchLocked tells whether a hello's session and token are those of the session
 // that is held. Who guesses is stopped.
 func (r *registry) matchLocked(h holder, held *agentSession, a ask) (bool, *bus.Error) {
-	if held == nil || held.id != a.id || held.window == 0 || held.stream.Cause() != nil {
+	if held == nil || !a.sessions || held.id != a.id || held.window == 0 || held.stream.Cause() != nil {
 		return false, nil
 	}
 	if !held.accepts(sha256.Sum256(a.token)) {

@@ -13,12 +13,20 @@
 // sending, unless their handler says [Handler.AtOnce]; connections run
 // concurrently. OnDrop comes once, after the last handler has returned.
 //
+// # Sessions
+//
+// A client that loses its line comes back within the service's window and goes on
+// with its session: what either side has sent is delivered once and in order, a
+// handler that runs keeps its context, requests are waited for on. [Conn.Resumed]
+// tells; state and groups are the session's. When it ends for good, OnGone runs
+// once, after the last OnDrop.
+//
 // # Errors
 //
 // What answers a request is an answer, and the connection lives. What fails in
 // a one-way message has nobody to tell: the client gets an error frame with
-// code, reason and path, and is then dropped, to come back after a pause,
-// unless the handler says [Handler.KeepOnError] or the service does.
+// code, reason and path, and is then dropped, to come back after a pause and go on
+// with its session, unless the handler says [Handler.KeepOnError] or the service does.
 //
 // msgbus does not listen, and does not know tasks, other nodes (it asks a
 // [Relay]) or the client.

@@ -45,6 +45,7 @@ type Client struct {
 	ended   error // why there will be no connection any more
 
 	resumption Resumption // as of the last welcome
+	lost       int        // how many messages ever were
 }
 
 // New makes a client. It starts nothing and does no I/O; the error says what

@@ -47,17 +47,12 @@ func (c *Client) flush(ctx context.Context) error {
 		c.changedLocked()
 	}
 	c.mu.Unlock()
-	var last *clientSession
-	lost := false
+	begin := c.prospect()
 	for {
 		now := c.prospect()
-		if last != nil && now.session != last {
-			lost = lost || now.lost
-		}
-		last = now.session
 		switch {
-		case last == nil || !last.stream.Pending():
-			if lost {
+		case now.session == nil || !now.session.stream.Pending():
+			if now.lost > begin.lost {
 				return errUnsure()
 			}
 			return nil
@@ -65,7 +60,7 @@ func (c *Client) flush(ctx context.Context) error {
 			return errUnsure()
 		}
 		now.flush(ctx)
-		if ctx.Err() != nil && last.stream.Pending() {
+		if ctx.Err() != nil && now.session.stream.Pending() {
 			return bus.Wrap(bus.CodeOf(ctx.Err()), context.Cause(ctx), "the service did not take everything in time")
 		}
 	}
@@ -74,7 +69,7 @@ func (c *Client) flush(ctx context.Context) error {
 // A prospect is what a client that is being closed can hope for.
 type prospect struct {
 	session *clientSession
-	lost    bool            // something of the session before it was lost
+	lost    int             // messages, so far
 	hope    bool            // the session, or the next one, is carried or may be
 	carried context.Context // done when the only connection there is ends; nil: Run makes others
 	waits   bool            // first something must change
@@ -84,7 +79,7 @@ type prospect struct {
 func (c *Client) prospect() prospect {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p := prospect{session: c.session, lost: c.resumption.Lost > 0, changed: c.changed}
+	p := prospect{session: c.session, lost: c.lost, changed: c.changed}
 	if c.session == nil || c.ended != nil {
 		return p
 	}

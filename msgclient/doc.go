@@ -20,6 +20,16 @@
 // or when the service refuses for good: another client took the identity, the
 // certificate was revoked, or the refusal said never.
 //
+// # Sessions
+//
+// A cut is not noticed where it can be: the client comes back with its session,
+// both ends send again what the other has not seen, and handlers see each message
+// once and in order. Requests and acks that are waited for are waited for on; a
+// handler that runs goes on. If the session cannot go on, [Client.Resumption] says
+// why, and how much of what was sent is not known to have arrived. The client moves
+// to another connection, make before break, when the service asks it to, when its
+// certificate files change, and with [Client.Reconnect].
+//
 // # Handlers
 //
 // Handlers of one client run one at a time, in the order of sending, after

@@ -52,7 +52,8 @@ func TestSendInOnDrop(t *testing.T) {
 }
 
 // Only a client that was closed has no OnDrop: a handler may well return the
-// same code.
+// same code. It is another connection's that it passes on, and does not end this
+// session.
 func TestOnDropAfterAHandlerSaidGoingAway(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -67,7 +68,11 @@ func TestOnDropAfterAHandlerSaidGoingAway(t *testing.T) {
 		if err := svc.Broadcast(t.Context(), Note{}); err != nil {
 			t.Fatal(err)
 		}
-		wantCode(t, "OnDrop", next(t, dropped, "OnDrop"), bus.CodeGoingAway)
+		wantCode(t, "OnDrop", next(t, dropped, "OnDrop"), bus.CodeAborted)
+		ping(t, c, 1)
+		if !c.Resumption().Resumed {
+			t.Errorf("got %+v, want the session to go on", c.Resumption())
+		}
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -81,6 +82,48 @@ func TestWhatIsLostIsTold(t *testing.T) {
 		}
 		if !slices.Equal(tale.soFar(), want) {
 			t.Errorf("got %q, want %q", tale.soFar(), want)
+		}
+	})
+}
+
+// More is sent during a cut than is kept: Send waits for room. When the session
+// cannot go on, it waits no longer, and everything arrives in order.
+func TestSendWaitsForRoomInTheNextSession(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var got ids
+		newServer := func() *bustest.Server {
+			return bustest.NewServer(t, msgbus.Config{Node: "one"},
+				newRoom(func(_ context.Context, _ *msgbus.Conn, m Job) error { got.add(m.ID); return nil }))
+		}
+		var here place
+		srv := newServer()
+		here.opens(srv)
+		c := srv.Connect(msgclient.Config{DialContext: here.DialContext})
+		here.opens(nil)
+		srv.Cut()
+		synctest.Wait()
+		const jobs = 30 // of 100 KB: 1 MiB is kept
+		sent := make(chan error, jobs)
+		go func() {
+			for id := range int64(jobs) {
+				sent <- c.Send(t.Context(), Job{ID: id + 1, Do: strings.Repeat("x", 100_000)})
+			}
+		}()
+		synctest.Wait()
+		if n := len(sent); n != 10 {
+			t.Errorf("%d messages were taken during the cut, want 10", n)
+		}
+		here.opens(newServer())
+		for range jobs {
+			if err := next(t, sent, "the outcome of Send"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ping(t, c, 1)
+		wantResumption(t, c, msgclient.Resumption{Reason: "restarted"})
+		if !slices.Equal(got.so(), upTo(jobs)) {
+			t.Errorf("the service got %v, want 1 to %d", got.so(), jobs)
 		}
 	})
 }

@@ -198,7 +198,7 @@ func (c *Client) change(ctx context.Context, from *connection, l *line, patience
 	if err != nil {
 		c.urls.failed(l.target, err)
 		if !refused(err) {
-			from.link.Drop(bus.Errorf(bus.CodeUnavailable, "a move failed half-way"))
+			c.giveUp(from)
 		}
 		return nil, err
 	}
@@ -207,12 +207,24 @@ func (c *Client) change(ctx context.Context, from *connection, l *line, patience
 	}
 	if err := c.adopt(conn, head); err != nil {
 		l.refuse(conn, err)
-		from.link.Drop(bus.Errorf(bus.CodeUnavailable, "a move failed half-way"))
+		c.giveUp(from)
 		return nil, err
 	}
 	from.makeWay()
 	from.link.Pass()
 	return conn, nil
+}
+
+// giveUp ends a connection from which a move failed half-way.
+func (c *Client) giveUp(from *connection) {
+	c.mu.Lock()
+	ended := c.ended != nil
+	c.mu.Unlock()
+	if ended {
+		from.sayGoodbye()
+	} else {
+		from.link.Drop(bus.Errorf(bus.CodeUnavailable, "a move failed half-way"))
+	}
 }
 
 // idle is how long nothing need be said on a connection that was welcomed.

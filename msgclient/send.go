@@ -10,23 +10,27 @@ import (
 	"busd/schema"
 )
 
-// Send sends a message. It waits for a connection, then for room, until ctx
-// ends, and returns once the message is checked, encoded and queued, not once
-// it is delivered. A message that breaks the service's contract is an error
-// with [bus.CodeInvalidMessage], and nothing is sent.
+// Send sends a message. It waits for the first connection, then for room, until
+// ctx ends, and returns once the message is checked, encoded and queued, not once
+// it is delivered. What is queued goes out in order, on the connection that there
+// is or the next one; [Resumption] tells what of it is not known to have arrived. A
+// message that breaks the service's contract is an error with
+// [bus.CodeInvalidMessage], and nothing is sent. What may happen to a message for
+// which there is no room is said by its class in the contract.
 //
 // Inside a handler, OnConnect or OnDrop it wants their context, as everything
-// that sends does: when the connection has ended it then does not wait for the
-// next one, and the error says why. With another context it would: the next
-// connection waits for the handler, and the handler for the next connection.
+// that sends does: when the session has ended it then does not wait for the next
+// one, and the error says why.
 func (c *Client) Send(ctx context.Context, m schema.Message) error {
 	return c.send(ctx, m, wire.DataOptions{})
 }
 
 // SendAcked is Send that returns when the service has read, checked and queued
-// the message. If the connection ends before that the error has
-// [bus.CodeSessionLost]: whether it arrived is not known. Without a deadline
-// in ctx it waits 30 s.
+// the message; it waits on over a cut. If the session ends before that, and the
+// message was written, the error has [bus.CodeSessionLost]: whether it arrived is
+// not known. One that was not written goes on in the next session. Without a
+// deadline in ctx it waits 30 s. It is never dropped or replaced, whatever its
+// class.
 func (c *Client) SendAcked(ctx context.Context, m schema.Message) error {
 	ctx, cancel := link.WithTimeout(ctx)
 	defer cancel()
@@ -60,11 +64,12 @@ func (c *Client) SendHandled(ctx context.Context, m schema.Message) error {
 }
 
 // Request sends a request and waits for its reply, of type A, a struct or a
-// pointer to one. The error is the service's (Remote); or that ctx ended, and
-// then the service is told to cancel; or [bus.CodeSessionLost] if the
-// connection did, and then whether the request was handled is not known; or
-// [bus.CodeFailedPrecondition] if it was handled without a reply. Without a
-// deadline in ctx it waits 30 s. It may be called inside a handler.
+// pointer to one; it waits on over a cut. The error is the service's (Remote); or
+// that ctx ended, and then the service is told to cancel; or
+// [bus.CodeSessionLost] if the session ended after the request was written, and
+// then whether it was handled is not known; or [bus.CodeFailedPrecondition] if it
+// was handled without a reply. Without a deadline in ctx it waits 30 s. It may be
+// called inside a handler.
 func Request[A schema.Message](ctx context.Context, c *Client, m schema.Message) (A, error) {
 	answer, err := c.request(ctx, m)
 	if err != nil {

@@ -44,9 +44,6 @@ func endsSession(why *bus.Error) bool {
 	return why.Retry.When == bus.RetryNever
 }
 
-// lives tells whether the session can go on with another connection.
-func (s *clientSession) lives() bool { return s.id != "" && s.stream.Cause() == nil }
-
 // asksLocked tells whether the next hello asks for the session. Of one that the
 // service has ended it says why.
 func (s *clientSession) asksLocked() bool {
@@ -118,4 +115,5 @@ func (c *Client) succeedLocked(next *clientSession, reason string) {
 	}
 	next.stream.Carry(carried, next.contract)
 	c.resumption.Lost = lost
+	c.lost += lost
 }

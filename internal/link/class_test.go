@@ -349,7 +349,8 @@ func TestPeerThatStopsReading(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if q, m := a.Queued(), a.Memory(); q > buffer || m > 8*buffer {
+		const pooled = 1 << 20 // what queues may have taken over from others
+		if q, m := a.Queued(), a.Memory(); q > buffer || m > 8*buffer+pooled {
 			t.Errorf("kept: %d bytes in %d, want at most %d and a few times that", q, m, buffer)
 		}
 		if c := a.Counts(); c.Replaced < rounds-2*keys || c.Dropped == 0 {

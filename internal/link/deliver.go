@@ -281,8 +281,8 @@ func (l *Link) settleOneWay(in *Incoming, err *bus.Error) {
 	}
 	l.cfg.Handler.Failed(in.Name, err)
 	s := l.stream
-	if errors.Is(err, bus.ErrDropped) && (s.Cause() != nil || l.Cause() != nil) {
-		return // the handler only says that this very session or link has ended
+	if errors.Is(err, bus.ErrDropped) && s.Cause() != nil {
+		return // the handler only says that this very session has ended
 	}
 	s.putAnswer(s.handling, wire.AppendError(nil, in.N, err))
 	if err.Code == bus.CodePermissionDenied || l.cfg.Handler.Keeps(in, err) {
@@ -291,11 +291,24 @@ func (l *Link) settleOneWay(in *Incoming, err *bus.Error) {
 	why := *err
 	why.Retry = bus.Retry{When: bus.RetryAfter}
 	why.Remote = false
+	if endsConnections(why.Code) { // the handler passes on what ended another one
+		why.Code = bus.CodeAborted
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.link != nil { // also where another link carries it by now: the peer is to notice
 		s.link.dropLocked(&why)
 	}
+}
+
+// endsConnections tells whether a code is of those that end a session with its
+// connection. A message that fails leaves the session.
+func endsConnections(c bus.Code) bool {
+	switch c { //nolint:exhaustive // no other does
+	case bus.CodeSlowConsumer, bus.CodeGoingAway, bus.CodeSuperseded, bus.CodeProtocolError, bus.CodeCertificateRevoked:
+		return true
+	}
+	return false
 }
 
 // Remaining tells how much of a context's time is left; 0: no limit.

@@ -32,6 +32,7 @@ type agent struct {
 	mayMove  bool      // since the last OnConnect
 	moving   int       // calls of Reconnect
 	lastEnd  time.Time // of the last OnDrop
+	dialed   time.Time // last
 	lostTold bool      // OnError was told of a lost session since the last OnConnect
 	running  int
 	final    error // what Run returned
@@ -48,6 +49,7 @@ func (a *agent) String() string { return a.name }
 // and the service may not have, is reported as lost.
 type epoch struct {
 	at     time.Time
+	dialed time.Time // the connection that it began with
 	ended  time.Time // the last connection before
 	reason string
 	lost   int
@@ -122,7 +124,7 @@ func (a *agent) dial(ctx context.Context, network, address string) (net.Conn, er
 	b.mu.Lock()
 	d := &dial{n: int64(len(a.h.dials)), agent: a, began: time.Now(), move: a.moving > 0 || a.mayMove}
 	d.house = a.h.houses[address[:1]]
-	a.h.dials = append(a.h.dials, d)
+	a.h.dials, a.dialed = append(a.h.dials, d), d.began
 	a.args["dial"] = d.n // a client makes one attempt after the other: nobody reads it meanwhile
 	b.noteLocked("%v", d)
 	b.mu.Unlock()
@@ -156,7 +158,7 @@ func (a *agent) onConnect(ctx context.Context, _ *msgclient.Client) {
 		b.breachLocked("%s: the first connection is resumed", a.name)
 	}
 	if !r.Resumed {
-		e := epoch{at: time.Now(), ended: a.lastEnd, reason: r.Reason, lost: r.Lost}
+		e := epoch{at: time.Now(), dialed: a.dialed, ended: a.lastEnd, reason: r.Reason, lost: r.Lost}
 		if a.open {
 			e.ended = e.at
 		}

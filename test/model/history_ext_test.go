@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"busd/bus"
+	"busd/msgbus"
 )
 
 // A history is what happens to some clients and services.
@@ -28,6 +29,9 @@ type history struct {
 	window      time.Duration
 	credit      int
 	pad         int
+	big         bool // messages are large: buffers get full
+	memory      int  // of a server for those who are away; 0: enough
+	olderWins   bool // of two who want an identity
 	keepOnError bool
 	cutsEvery   int // steps, on average
 	movesEvery  int
@@ -68,11 +72,18 @@ func newHistory(t *testing.T, seed uint64, credentials map[string]*tls.Config) *
 	h.window = []time.Duration{0, 0, 0, 2 * time.Second, 10 * time.Second, -1}[h.rng.IntN(6)]
 	h.credit = []int{4 << 10, 16 << 10, 1 << 20}[h.rng.IntN(3)]
 	h.pad = min(h.credit/4, 2<<10) - overhead
+	if h.big = h.credit == 1<<20 && h.rng.IntN(8) == 0; h.big {
+		h.pad = msgbus.DefaultMaxMessage - overhead
+	}
+	if h.rng.IntN(6) == 0 {
+		h.memory = 16 << 10
+	}
+	h.olderWins = h.rng.IntN(8) == 0
 	h.keepOnError = h.rng.IntN(3) == 0
 	h.cutsEvery = []int{3, 8, 20}[h.rng.IntN(3)]
 	h.movesEvery = []int{5, 15, 1 << 20}[h.rng.IntN(3)]
 	if h.calm {
-		h.window, h.faults, h.cutsEvery, h.keepOnError = 0, false, 1<<20, true
+		h.window, h.memory, h.faults, h.cutsEvery, h.keepOnError = 0, 0, false, 1<<20, true
 	}
 	return h
 }
@@ -120,7 +131,7 @@ func (h *history) weather(l *line) {
 	defer h.lucky.Unlock()
 	if h.luck.IntN(3) == 0 {
 		l.ways[up].piece, l.ways[down].piece = 1+h.luck.IntN(300), 1+h.luck.IntN(300)
-		if h.luck.IntN(10) == 0 {
+		if h.luck.IntN(10) == 0 && !h.big {
 			l.ways[h.luck.IntN(2)].piece = 1
 		}
 	}
@@ -335,6 +346,6 @@ func (h *history) broadcast(e *house) {
 
 // options says what kind of a history it is.
 func (h *history) options() string {
-	return fmt.Sprintf("calm %t, nodes %v, window %s, credit %d, cuts every %d, moves every %d, keep on error %t",
-		h.calm, h.nodes, h.window, h.credit, h.cutsEvery, h.movesEvery, h.keepOnError)
+	return fmt.Sprintf("calm %t, nodes %v, window %s, credit %d, big %t, memory %d, older wins %t, cuts every %d, moves every %d, keep on error %t",
+		h.calm, h.nodes, h.window, h.credit, h.big, h.memory, h.olderWins, h.cutsEvery, h.movesEvery, h.keepOnError)
 }

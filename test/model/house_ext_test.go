@@ -22,7 +22,7 @@ type house struct {
 	// Guarded by the ledger's mu.
 	killed   bool // its lines were cut, and nobody comes any more
 	stopping bool // it waits for nobody any more
-	drained  bool
+	dropped  int  // messages of class volatile that found no room, and that nobody has asked for yet
 	rolls    map[bus.Identity]*roll
 }
 
@@ -83,6 +83,9 @@ func (e *house) open() {
 		Schema: contract, Window: h.window, Credit: h.credit, KeepOnError: h.keepOnError,
 		OnConnect: e.onConnect, OnDrop: e.onDrop, OnGone: e.onGone,
 	}
+	if h.olderWins {
+		e.svc.Duplicate = msgbus.OlderWins
+	}
 	handleAt[Note](e)
 	handleAt[Kept](e).KeepOnError()
 	handleAt[Wide](e).AtOnce(wideAtOnce)
@@ -90,7 +93,7 @@ func (e *house) open() {
 	handleAt[Blink](e)
 	handleAt[Ask](e)
 	handleAt[Answer](e)
-	e.srv = bustest.NewServer(h.t, msgbus.Config{Node: e.name[:1]}, e.svc)
+	e.srv = bustest.NewServer(h.t, msgbus.Config{Node: e.name[:1], MaxSessionMemory: h.memory}, e.svc)
 }
 
 func handleAt[M message](e *house) *msgbus.Handler {

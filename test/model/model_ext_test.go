@@ -4,10 +4,12 @@ import (
 	"crypto/tls"
 	"flag"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 
+	"busd/bus"
 	"busd/bustest"
 )
 
@@ -30,7 +32,11 @@ func TestModel(t *testing.T) {
 	}
 	certs := newCredentials(t)
 	var sum tally
+	var before uint64
 	for i, failed := uint64(0), 0; i < n && failed < maxFailed; i++ {
+		if i == warm {
+			before = heap()
+		}
 		seed := i + 1
 		if *replaySeed != 0 {
 			seed = *replaySeed
@@ -41,10 +47,29 @@ func TestModel(t *testing.T) {
 				seed, strings.Join(breaches, "\n"), seed)
 		}
 	}
+	if after := heap(); n > 2*warm && after > before+maxGrowth {
+		t.Errorf("the heap grew from %d to %d bytes in %d histories", before, after, n-warm)
+	}
 	t.Logf("%d histories: %+v", n, sum)
 	if n >= 100 && *replaySeed == 0 && sum.missing() {
 		t.Errorf("some of it never happened: %+v", sum)
 	}
+}
+
+const (
+	// warm is after how many histories the heap is as large as it gets, but for
+	// maxGrowth bytes.
+	warm      = 50
+	maxGrowth = 4 << 20
+)
+
+// heap returns how much memory is in use.
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC() // what pools keep goes with the second
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 // maxFailed is after how many histories that failed there is enough to do.
@@ -85,19 +110,21 @@ func playOne(t *testing.T, seed uint64, certs map[string]*tls.Config, broken can
 // A tally is what has happened in all histories.
 type tally struct {
 	letters, handled, cuts, moves, kills, drains, closes, clones int
-	dials, resumed, epochs, gone                                 int
+	dials, resumed, repeated, replaced, volatile                 uint64
+	epochs, gone, overflowed                                     int
 }
 
 func (s *tally) missing() bool {
 	return s.letters == 0 || s.handled == 0 || s.cuts == 0 || s.moves == 0 || s.kills == 0 || s.drains == 0 || s.closes == 0 ||
-		s.clones == 0 || s.resumed == 0 || s.epochs == 0 || s.gone == 0
+		s.clones == 0 || s.resumed == 0 || s.repeated == 0 || s.replaced == 0 || s.volatile == 0 || s.epochs == 0 || s.gone == 0 ||
+		s.overflowed == 0
 }
 
 func (s *tally) add(h *history) {
 	o := h.seen
 	s.cuts, s.moves, s.kills, s.drains = s.cuts+o.cuts, s.moves+o.moves, s.kills+o.kills, s.drains+o.drains
 	s.closes, s.clones = s.closes+o.closes, s.clones+o.clones
-	s.dials += len(h.dials)
+	s.dials += uint64(len(h.dials))
 	s.letters += len(h.ledger.letters)
 	for _, l := range h.ledger.letters {
 		s.handled += len(l.runs)
@@ -107,10 +134,16 @@ func (s *tally) add(h *history) {
 	}
 	for _, e := range h.all {
 		for _, st := range e.srv.Stats() {
-			s.resumed += int(st.Resumed)
+			s.resumed, s.repeated = s.resumed+st.Resumed, s.repeated+st.Repeated
+			s.replaced, s.volatile = s.replaced+st.Replaced, s.volatile+st.Volatile
 		}
 		for _, r := range e.rolls {
-			s.gone += len(r.sessions)
+			for _, session := range r.sessions {
+				s.gone += session.gone
+				if bus.CodeOf(session.why) == bus.CodeSlowConsumer {
+					s.overflowed++
+				}
+			}
 		}
 	}
 }

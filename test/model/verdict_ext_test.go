@@ -13,6 +13,11 @@ func (h *history) verdict() {
 	b := h.ledger
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	for _, e := range h.all {
+		for _, st := range e.srv.Stats() {
+			e.dropped = int(st.Volatile)
+		}
+	}
 	for _, l := range b.letters {
 		if (l.kind == note && !l.isToMany() && l.err == nil && len(l.runs) == 1 && !h.excusedLocked(l) && b.pretendsLocked(lostInSilence)) ||
 			(l.kind == ask && l.err == nil && b.pretendsLocked(answeredOnly)) {
@@ -92,7 +97,13 @@ func (h *history) judgeFailureLocked(l *letter) {
 // excusedLocked tells whether it was reported that a letter may be lost, or whether
 // its class allows it.
 func (h *history) excusedLocked(l *letter) bool {
-	if l.kind == state && h.supersededLocked(l) {
+	switch {
+	case l.kind == state && h.supersededLocked(l):
+		return true
+	case l.kind == blink && l.agent != nil && h.big:
+		return true // there may have been no room, which a client does not count
+	case l.kind == blink && l.house != nil && l.house.dropped > 0:
+		l.house.dropped--
 		return true
 	}
 	if l.agent != nil {
@@ -210,8 +221,8 @@ func (h *history) judgeEpochsLocked(a *agent) {
 			b.breachLocked("%s: there are no sessions, and one is %s", a.name, e.reason)
 		case h.calm && e.lost > 0:
 			b.breachLocked("%s: %d messages are lost, though nothing went wrong", a.name, e.lost)
-		case e.reason == "expired" && h.window > 0 && e.at.Sub(a.epochs[i-1].at) < h.window:
-			b.breachLocked("%s: a session is expired within %s", a.name, e.at.Sub(a.epochs[i-1].at))
+		case e.reason == "expired" && h.window > 0 && e.at.Sub(a.epochs[i-1].dialed) < h.window:
+			b.breachLocked("%s: a session is expired within %s", a.name, e.at.Sub(a.epochs[i-1].dialed))
 		}
 	}
 }

@@ -147,7 +147,6 @@ func (h *history) drain() {
 		err := e.srv.Drain(ctx, target)
 		h.ledger.mu.Lock()
 		h.draining--
-		e.drained = true
 		e.stopping = e.stopping || err != nil
 		h.ledger.noteLocked("%s: Drain returns %v", e.name, err)
 		h.ledger.mu.Unlock()

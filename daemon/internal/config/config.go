@@ -50,7 +50,7 @@ type Listener struct {
 
 // Admin is the operators' listener.
 type Admin struct {
-	Address string `key:"address" default:"127.0.0.1:8444" form:"place" doc:"host:port of health, readiness and metrics, in plain HTTP without passwords: keep it on loopback or behind a firewall; off is none"`
+	Address string `key:"address" default:"127.0.0.1:8444" form:"place" doc:"host:port of health, readiness and metrics, and for this machine of draining, in plain HTTP without passwords: keep it on loopback or behind a firewall; off is none"`
 }
 
 // TLS is the server's certificate and whom it believes.

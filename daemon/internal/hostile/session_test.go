@@ -289,7 +289,7 @@ func TestFloodOfSessionsAtRest(t *testing.T) {
 	if !eventually(5*time.Second, func() bool { n, _ := s.bus.SessionsAtRest(); return s.sessions() == n+1 }) {
 		t.Errorf("%d sessions are known: want those at rest and the innocent client's", s.sessions())
 	}
-	g.returns(48 << 20)
+	g.returns(128 << 20)
 }
 
 // sessions counts those of all services.

@@ -27,7 +27,7 @@ func (g *greeting) supersede(got claim) {
 	}
 	got.last.stream.End(superseded)
 	if got.carrier != nil {
-		time.AfterFunc(goodbyeWait, got.carrier.abort) // does nothing to one that has ended
+		time.AfterFunc(goodbyeWait, got.carrier.link.Abort) // does nothing to one that has ended
 	}
 	g.await(got.last.gone)
 }
@@ -42,7 +42,7 @@ func (g *greeting) comeBack(got claim) {
 	}
 	if !got.move { // else it carries the session meanwhile
 		got.carrier.link.Drop(cameBack())
-		got.carrier.abort() // its goodbye would wait for somebody who has gone
+		got.carrier.link.Abort() // its goodbye would wait for somebody who has gone
 		// Its handlers may wait for what only comes on the new connection.
 		got.carrier.link.Pass()
 		gone = append(gone, got.carrier.gone)

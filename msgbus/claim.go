@@ -67,11 +67,12 @@ func (r *registry) claim(c *Conn, a ask, begin func(s *agentSession)) (claim, *b
 	} else {
 		got.last = held
 		if a.id != "" {
-			got.reason = r.whyLocked(held, a.id)
+			got.reason = r.whyLocked(h, held, a.id)
 		}
 		held, got.token = r.beginLocked(c, a)
 	}
 	held.claims++
+	held.holds = c
 	c.session, c.resumed = held, resumed
 	begin(held)
 	r.newest[h] = c
@@ -105,7 +106,7 @@ func (r *registry) beginLocked(c *Conn, a ask) (s *agentSession, token []byte) {
 	if !a.sessions {
 		window = 0
 	}
-	s = newSession(r.node.newSession(), c, window, a.credit, r.hoard.grew)
+	s = newSession(r.node.newSession(holder{c.service, c.identity}), c, window, a.credit, r.hoard.grew)
 	if window > 0 {
 		token, s.token = newToken()
 	}
@@ -116,17 +117,17 @@ func (r *registry) beginLocked(c *Conn, a ask) (s *agentSession, token []byte) {
 }
 
 // whyLocked says why a session that was asked for does not go on.
-func (r *registry) whyLocked(held *agentSession, id string) string {
+func (r *registry) whyLocked(h holder, held *agentSession, id string) string {
 	if held != nil && held.id == id { // it is there: the token or the numbers are not right, or it has just ended
 		if why := held.stream.Cause(); why != nil {
 			return reasonOf(why)
 		}
 		return reasonUnknown
 	}
-	if why := r.store.whyGone(id); why != "" {
+	if why := r.store.whyGone(id); why != "" && r.node.whyUnknown(id, h) == reasonExpired { // else it was another's
 		return why
 	}
-	return r.node.whyUnknown(id)
+	return r.node.whyUnknown(id, h)
 }
 
 // heard takes note of the client's first frame on a connection: it has the token
@@ -134,7 +135,7 @@ func (r *registry) whyLocked(held *agentSession, id string) string {
 func (r *registry) heard(c *Conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.newest[holder{c.service, c.identity}] == c {
+	if c.session.holds == c {
 		c.session.last = digest{}
 	}
 }

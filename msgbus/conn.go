@@ -24,14 +24,13 @@ type Conn struct {
 	identity bus.Identity
 	peer     bus.Peer
 	remote   string
-	args     map[string]any
+	args     atomic.Pointer[map[string]any]
 	program  Program
 	since    time.Time
 	moves    bool // the client acts on goaway
 	session  *agentSession
 	resumed  bool
 	link     *link.Link
-	abort    func()        // ends its line at once
 	gone     chan struct{} // closed once no callback of the service runs for it any more
 
 	in, out atomic.Uint64
@@ -54,8 +53,14 @@ func (c *Conn) Peer() bus.Peer { return c.peer }
 func (c *Conn) Service() *Service { return c.service }
 
 // Args are the connect arguments that the client brought. They must not be
-// changed. Integers are int64 or uint64, other numbers float64.
-func (c *Conn) Args() map[string]any { return c.args }
+// changed. Integers are int64 or uint64, other numbers float64. Once OnDrop has
+// returned they are gone: the session may outlive the connection for long.
+func (c *Conn) Args() map[string]any {
+	if args := c.args.Load(); args != nil {
+		return *args
+	}
+	return nil
+}
 
 // RemoteAddr is the client's network address, as "host:port".
 func (c *Conn) RemoteAddr() string { return c.remote }

@@ -144,19 +144,19 @@ func (g *greeting) conn(hello *wire.HelloFrame) (*Conn, error) {
 	if err != nil {
 		return nil, link.AsFault(err)
 	}
-	return &Conn{
+	c := &Conn{
 		service:  g.service,
 		trid:     bus.NewTRID(),
 		identity: bus.Identity(identity),
 		peer:     g.peer,
 		remote:   g.remote,
-		args:     args,
 		program:  Program{hello.Client.Name, hello.Client.Version},
 		since:    g.began,
 		moves:    slices.Contains(hello.Features, wire.FeatureMove),
-		abort:    g.socket.Abort,
 		gone:     make(chan struct{}),
-	}, nil
+	}
+	c.args.Store(&args)
+	return c, nil
 }
 
 func (g *greeting) link(c *Conn, held *agentSession, log *zap.Logger) *link.Link {
@@ -175,6 +175,7 @@ func (g *greeting) link(c *Conn, held *agentSession, log *zap.Logger) *link.Link
 func (g *greeting) live(c *Conn, hello *wire.HelloFrame, got claim, log *zap.Logger) error {
 	s := g.server
 	welcome := g.welcome(c, hello, got)
+	s.cfg.Relay.Announce(g.service.Name(), c.trid, c.identity) // who is welcomed can be reached from everywhere
 	err := s.registry.carry(c, link.Start{
 		Resume: got.resumed, Seen: uint64(hello.Seen),
 		First: func(seen uint64) []byte {
@@ -184,6 +185,7 @@ func (g *greeting) live(c *Conn, hello *wire.HelloFrame, got claim, log *zap.Log
 	})
 	if err != nil { // OnConnect has accepted it all the same
 		c.link.Drop(err)
+		s.cfg.Relay.Withdraw(g.service.Name(), c.trid, c.identity)
 		g.onDrop(c, err.Dropped())
 		return err
 	}
@@ -192,7 +194,6 @@ func (g *greeting) live(c *Conn, hello *wire.HelloFrame, got claim, log *zap.Log
 		g.leave(got.carrier)
 	}
 	s.greetLate(c)
-	s.cfg.Relay.Announce(g.service.Name(), c.trid, c.identity)
 	log.Info("connection opened", keys.Peer(c.peer), keys.Remote(c.remote), zap.Bool("resumed", got.resumed),
 		zap.String("client", c.program.Name), zap.String("client_version", c.program.Version))
 	g.service.stats.opened(got.resumed, got.reason)

@@ -39,6 +39,7 @@ type agentSession struct {
 	// Guarded by the registry's mu.
 	token    digest      // what the client may come back with
 	last     digest      // the one before it, while the client may not have the new one
+	holds    *Conn       // whose welcome says the token
 	conn     *Conn       // the last that carried it; nil: none has yet
 	claims   int         // connections that want or wanted it, and are not over
 	accepted bool        // OnConnect accepted one of them
@@ -109,7 +110,15 @@ func newNodeID(name string) nodeID {
 }
 
 // newSession names a session. The name is no secret: the token is.
-func (n nodeID) newSession() string { return n.node + "." + n.boot + "." + randomHex(8) }
+func (n nodeID) newSession(h holder) string {
+	return n.node + "." + n.boot + "." + h.hash() + "." + randomHex(8)
+}
+
+// hash tells holders apart in sessions' names.
+func (h holder) hash() string {
+	sum := sha256.Sum256([]byte(h.service.Name() + " " + string(h.identity)))
+	return hex.EncodeToString(sum[:4])
+}
 
 func randomHex(bytes int) string {
 	b := make([]byte, bytes)
@@ -117,12 +126,12 @@ func randomHex(bytes int) string {
 	return hex.EncodeToString(b)
 }
 
-// whyUnknown says why there is no session of this name here.
-func (n nodeID) whyUnknown(id string) string {
+// whyUnknown says why there is no session of this name here for who asks for it.
+func (n nodeID) whyUnknown(id string, h holder) string {
 	parts := strings.Split(id, ".")
 	switch {
-	case len(parts) != 3 || parts[0] != n.node:
-		return reasonUnknown
+	case len(parts) != 4 || parts[0] != n.node || parts[2] != h.hash():
+		return reasonUnknown // another's, or another node's
 	case parts[1] != n.boot:
 		return reasonRestarted
 	}

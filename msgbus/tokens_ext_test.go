@@ -53,7 +53,7 @@ func TestTokenOfAnother(t *testing.T) {
 					case "another service":
 						thief = greet(t, srv, other, nil, stolen)
 					}
-					thief.wantResumed("expired") // as any name of this node that nothing is known of
+					thief.wantResumed("unknown") // as everything that is not his
 					if thief.welcome.Session == owner.welcome.Session || bytes.Equal(thief.welcome.Token, owner.welcome.Token) {
 						t.Error("the thief has the owner's session")
 					}

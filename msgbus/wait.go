@@ -79,6 +79,7 @@ func (r *registry) over(c *Conn) {
 	s.claims--
 	r.restLocked(s)
 	r.mu.Unlock()
+	c.args.Store(nil)
 	close(c.gone)
 	r.finish(s)
 }

@@ -114,9 +114,13 @@ func (c *Client) vacate(ctx context.Context) error {
 	if last.link.Cause() == nil {
 		return errConnected
 	}
+	over := last.over // OnDrop of a client that does not Run may connect
+	if c.keeping {
+		over = last.gone
+	}
 	c.mu.Unlock()
 	select {
-	case <-last.over:
+	case <-over:
 	case <-ctx.Done():
 	}
 	c.mu.Lock()

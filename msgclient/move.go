@@ -72,7 +72,9 @@ func (c *Client) goneAway(conn *connection, g *wire.GoawayFrame) {
 	}
 	end := time.Now().Add(deadline)
 	spread := time.Duration(min(g.SpreadMS, deadline.Milliseconds())) * time.Millisecond
-	timer := time.NewTimer(rand.N(spread + 1)) //nolint:gosec // not a secret
+	// Servers that send their clients to each other must not have them run.
+	young := max(0, c.cfg.MinWait-time.Since(conn.since))
+	timer := time.NewTimer(max(young, rand.N(spread+1))) //nolint:gosec // not a secret
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -119,7 +119,8 @@ func (c *Client) inSession(ctx context.Context, m schema.Message, do func(*clien
 			return err
 		}
 		err = do(s, msg)
-		if !errors.Is(err, bus.ErrDropped) || bus.CodeOf(err) == bus.CodeSessionLost {
+		// A context that is over may have ended with a connection, and say so.
+		if ctx.Err() != nil || !errors.Is(err, bus.ErrDropped) || bus.CodeOf(err) == bus.CodeSessionLost {
 			return err
 		}
 	}

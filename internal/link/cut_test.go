@@ -311,7 +311,8 @@ func TestBreak(t *testing.T) {
 		}
 		synctest.Wait()
 		begin := time.Now()
-		a.link.Break(bus.Errorf(bus.CodeUnavailable, "it came back on another line"))
+		a.link.Drop(bus.Errorf(bus.CodeUnavailable, "it came back on another line"))
+		a.link.Abort()
 		wantDropped(t, "Run", a.wait(t), bus.CodeUnavailable)
 		if took := time.Since(begin); took != 0 {
 			t.Errorf("it took %s", took)

@@ -66,6 +66,7 @@ type Link struct {
 	// Guarded by the stream's mu.
 	opened    bool
 	writing   bool
+	batch     int      // bytes of the next message; 0: as many as there may be
 	pings     []string // to write
 	pongs     []string
 	cancels   []uint64
@@ -131,6 +132,7 @@ func (l *Link) Open(start Start) *bus.Error {
 		}
 		s.ackedTagsLocked(tags)
 		l.cancels = s.session.Revoked()
+		l.batch = firstBatch
 		s.counts.Repeated += uint64(s.session.Repeated())
 	}
 	old := s.link
@@ -177,7 +179,8 @@ func (l *Link) gone() {
 		}
 	}
 	s.releaseLocked(l)
-	for (!l.passed && s.busyLocked(l)) || (s.carrier == l && s.inbox.reports()) {
+	l.cfg.Socket = noSocket{} // the session may keep this link for long, and the socket is large
+	for !l.passed && (s.busyLocked(l) || (s.carrier == l && s.inbox.reports())) {
 		s.quiet.Wait()
 	}
 	if s.over != nil && s.carrier == l {
@@ -289,7 +292,7 @@ func (l *Link) endLocked(e ending) {
 	l.endConn(e.cause)
 	if s.link == l {
 		e.left = 2 * s.session.Queued() // their numbers come to them
-		if s.cfg.Ends == nil || s.cfg.Ends(e.cause) {
+		if s.hole || s.cfg.Ends == nil || s.cfg.Ends(e.cause) {
 			s.endLocked(e.cause, e.remote)
 		} else {
 			s.held = true

@@ -59,11 +59,9 @@ func (l *Link) leaveIfDoneLocked() {
 	}
 }
 
-// Break ends the link without a goodbye: the peer has come back on another one, so
-// that nobody is left to hear it. It returns at once.
-func (l *Link) Break(why *bus.Error) {
+// Abort ends the line at once: nobody is left to hear a goodbye.
+func (l *Link) Abort() {
 	l.stream.mu.Lock()
 	defer l.stream.mu.Unlock()
-	l.endLocked(ending{cause: why.Dropped(), said: true})
 	l.cfg.Socket.Abort()
 }

@@ -80,7 +80,8 @@ func (h *history) accept(move bool) {
 	server, d := h.parties[1].e, h.dial
 	d.old, d.accepted = *server, true
 	if !move && h.rng.IntN(2) == 0 { // the server has not noticed yet
-		server.link.Break(bus.Errorf(bus.CodeUnavailable, "the client came back on another connection"))
+		server.link.Drop(bus.Errorf(bus.CodeUnavailable, "the client came back on another connection"))
+		server.link.Abort()
 	}
 	var err *bus.Error
 	d.told, err = server.accept(d.server, d.seen)

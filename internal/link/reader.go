@@ -128,7 +128,10 @@ func (l *Link) takeLocked(f *wire.Frame) error {
 		if err != nil {
 			return AsFault(err)
 		}
-		l.endLocked(ending{cause: why.Dropped(), close: bus.CloseNormal, remote: true})
+		// In good order, unless it is for a fault of this end's.
+		end := ending{cause: why.Dropped(), close: bus.CloseNormal}
+		end.remote = why.Code == bus.CodeGoingAway || !endsConnections(why.Code)
+		l.endLocked(end)
 	case wire.Goaway: // has gone its own way
 	case wire.Hello, wire.Welcome, wire.Part:
 		return bus.Errorf(bus.CodeProtocolError, "frame %s at this point", f.Kind)

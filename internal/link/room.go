@@ -20,15 +20,23 @@ type handlerKey struct{}
 
 // A waiter waits for room for its frame.
 type waiter struct {
-	size   int
-	queue  func() // puts the frame; with the stream's mu held
-	queued chan struct{}
+	size     int
+	queue    func() // puts the frame; with the stream's mu held
+	queued   chan struct{}
+	key      string // of class latest
+	outdated bool   // a newer one of its key was put
 }
 
 // put queues a frame, once there is room. Those who wait in a lane get room in
 // the order in which they came, so that a large frame is not passed by small
 // ones for ever.
 func (s *Stream) put(ctx context.Context, lane session.Lane, frame []byte, queue func()) error {
+	return s.putKeyed(ctx, lane, frame, "", queue)
+}
+
+// putKeyed is put for a frame of class latest, if it has a key: a newer one of its
+// key may make it needless while it waits.
+func (s *Stream) putKeyed(ctx context.Context, lane session.Lane, frame []byte, key string, queue func()) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if why := s.refusesLocked(); why != nil {
@@ -39,7 +47,7 @@ func (s *Stream) put(ctx context.Context, lane session.Lane, frame []byte, queue
 		s.wakeLocked()
 		return nil
 	}
-	w := &waiter{size: len(frame), queue: queue, queued: make(chan struct{})}
+	w := &waiter{size: len(frame), queue: queue, queued: make(chan struct{}), key: key}
 	s.waiters[lane] = append(s.waiters[lane], w)
 	s.mu.Unlock()
 	late := s.waitForRoom(ctx, w)
@@ -100,19 +108,29 @@ func (s *Stream) roomLeft() time.Duration {
 // roomLocked queues the frames of those who waited for room that has come.
 func (s *Stream) roomLocked() {
 	for lane := range s.waiters {
-		for len(s.waiters[lane]) > 0 && s.refusesLocked() == nil {
-			w := s.waiters[lane][0]
-			if !s.session.Room(session.Lane(lane), w.size) {
-				break
-			}
-			w.queue()
-			close(w.queued)
-			s.waiters[lane] = s.waiters[lane][1:]
+		for len(s.waiters[lane]) > 0 && s.refusesLocked() == nil && s.seatLocked(session.Lane(lane)) {
 		}
 		if len(s.waiters[lane]) == 0 {
 			s.waiters[lane] = nil
 		}
 	}
+}
+
+// seatLocked queues the frame of the first who waits in a lane, if it has room or
+// needs none.
+func (s *Stream) seatLocked(lane session.Lane) bool {
+	w := s.waiters[lane][0]
+	switch {
+	case w.outdated:
+		s.counts.Replaced++
+	case s.session.Room(lane, w.size):
+		w.queue()
+	default:
+		return false
+	}
+	close(w.queued)
+	s.waiters[lane] = s.waiters[lane][1:]
+	return true
 }
 
 // slowLocked ends a session whose peer does not keep up.

@@ -29,7 +29,7 @@ func (s *Stream) Send(ctx context.Context, frame []byte, d wire.Delivery) error 
 	queue := func() { s.session.Put(bulk, frame) }
 	switch {
 	case d.Volatile:
-		return s.sendNow(frame, d)
+		return s.SendNow(frame, d)
 	case d.Key != "":
 		s.mu.Lock()
 		replaced := s.replaceLocked(frame, d)
@@ -39,30 +39,31 @@ func (s *Stream) Send(ctx context.Context, frame []byte, d wire.Delivery) error 
 		}
 		queue = func() { s.session.PutLatest(d.Key, frame) }
 	}
-	return s.put(ctx, bulk, frame, queue)
+	return s.putKeyed(ctx, bulk, frame, d.Key, queue)
 }
 
 // SendNow is Send that never waits: a message for which there is no room, and
-// which may not be dropped or replace another, ends the session with
-// slow_consumer.
-func (s *Stream) SendNow(frame []byte, d wire.Delivery) error { return s.sendNow(frame, d) }
-
-func (s *Stream) sendNow(frame []byte, d wire.Delivery) error {
+// which may not be dropped, ends the session with slow_consumer. One of class
+// latest may take as much again as the bound of what is kept.
+func (s *Stream) SendNow(frame []byte, d wire.Delivery) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	room := s.session.Room(bulk, len(frame))
 	switch {
 	case s.refusesLocked() != nil:
+		s.hole = s.hole || !d.Volatile
 		return s.refusesLocked()
 	case s.replaceLocked(frame, d):
 		return nil
-	case !s.session.Room(bulk, len(frame)) && d.Volatile:
+	case d.Volatile && (!room || len(s.waiters[bulk]) > 0): // it passes nobody who waits
 		s.counts.Dropped++
 		return nil
-	case !s.session.Room(bulk, len(frame)):
+	case d.Key != "" && s.session.LatestRoom(len(frame)):
+		s.session.PutLatest(d.Key, frame)
+		s.outdateLocked(d.Key)
+	case !room:
 		s.slowLocked("no room for a message that may not wait")
 		return s.over
-	case d.Key != "":
-		s.session.PutLatest(d.Key, frame)
 	default:
 		s.session.Put(bulk, frame)
 	}
@@ -76,8 +77,18 @@ func (s *Stream) replaceLocked(frame []byte, d wire.Delivery) bool {
 		return false
 	}
 	s.counts.Replaced++
+	s.outdateLocked(d.Key)
 	s.grewLocked()
 	return true
+}
+
+// outdateLocked is for a message of class latest that was put: what waits for
+// room with the same key is older.
+func (s *Stream) outdateLocked(key string) {
+	for _, w := range s.waiters[bulk] {
+		w.outdated = w.outdated || w.key == key
+	}
+	s.roomLocked()
 }
 
 // refusesLocked says why nothing more is taken, or nil.

@@ -86,3 +86,18 @@ func Refuse(s Socket, err error) {
 		s.Drain()
 	}
 }
+
+// noSocket takes the place of a socket that is gone.
+type noSocket struct{}
+
+var errNoSocket = bus.Errorf(bus.CodeUnavailable, "the connection is gone")
+
+func (noSocket) Read() ([]byte, error)               { return nil, errNoSocket }
+func (noSocket) Write([]byte) error                  { return errNoSocket }
+func (noSocket) Ping(string) error                   { return errNoSocket }
+func (noSocket) Pong(string) error                   { return errNoSocket }
+func (noSocket) Handle(func(string), func(string))   {}
+func (noSocket) Limit(int, time.Duration, time.Time) {}
+func (noSocket) Close(int, string) error             { return errNoSocket }
+func (noSocket) Drain()                              {}
+func (noSocket) Abort()                              {}

@@ -48,6 +48,7 @@ type Stream struct {
 	held     bool          // what arrived waits for the next link
 	over     *bus.Error    // why the session ended; nil: it lives
 	closing  *bus.Error    // why nothing more is taken, while it finishes
+	hole     bool          // something was not taken meanwhile that nobody was told of
 	waiters  [2][]*waiter  // for room, by lane
 	flushing chan struct{} // closed when there may be nothing left to write or to ack
 	gaveBack time.Time     // when the peer last acknowledged anything

@@ -110,7 +110,7 @@ func (l *Link) carryLocked(b []byte) []byte {
 	if s.AckDue() || (s.Unreported() && (l.ending != nil || s.Writable())) {
 		b = s.AppendAck(b)
 	}
-	limit := batchBytes
+	limit := l.batchLocked()
 	if l.ending != nil && l.stream.over == nil {
 		if limit = min(limit, len(b)+l.ending.left); limit <= len(b) {
 			return b
@@ -131,6 +131,23 @@ func (l *Link) carryLocked(b []byte) []byte {
 	}
 	return b
 }
+
+// batchLocked is after how much the next WebSocket message is written. After a
+// resume it begins small and doubles: a message counts once all of it has arrived,
+// and a line that breaks again and again must bring something each time.
+func (l *Link) batchLocked() int {
+	if l.batch == 0 {
+		return batchBytes
+	}
+	limit := l.batch
+	if l.batch *= 2; l.batch >= batchBytes {
+		l.batch = 0
+	}
+	return limit
+}
+
+// firstBatch is how much the first message after a resume holds.
+const firstBatch = 1 << 10
 
 // controlLocked writes pings and pongs, which never wait behind frames. It
 // returns false when the link is broken. The socket's control writes are small

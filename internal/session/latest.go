@@ -43,6 +43,10 @@ func (s *Session) Replace(key string, frame []byte) bool {
 	return true
 }
 
+// LatestRoom tells whether a frame of size bytes that later ones may replace finds
+// room where none is for others: up to twice the bound of what is kept.
+func (s *Session) LatestRoom(size int) bool { return s.kept(Bulk)+size <= latestBound*s.buffer }
+
 func (s *Session) replace(old *slot, frame []byte) {
 	s.lanes[Bulk].loose += len(frame) - len(old.frame)
 	old.set(frame)

@@ -37,7 +37,7 @@ type agent struct {
 	running  int
 	final    error // what Run returned
 	isOver   bool
-	closing  time.Time // when Close was called
+	closing  time.Time // when Close was first called
 	closed   error     // what it returned
 	isClosed bool
 }
@@ -285,7 +285,9 @@ func (a *agent) reconnect(ctx context.Context) {
 func (a *agent) close(ctx context.Context) {
 	b := a.h.ledger
 	b.mu.Lock()
-	a.closing = time.Now()
+	if a.closing.IsZero() {
+		a.closing = time.Now()
+	}
 	b.noteLocked("%s: Close", a.name)
 	b.mu.Unlock()
 	err := a.c.Close(ctx)

@@ -264,7 +264,10 @@ func (h *history) deskOf(l letter) int {
 // letter makes one up.
 func (h *history) letter() letter {
 	l := letter{kind: kind(h.rng.IntN(int(kinds))), pad: h.rng.IntN(h.pad), key: []string{"x", "xx"}[h.rng.IntN(2)]}
-	if h.rng.IntN(2) == 0 {
+	switch {
+	case h.big:
+		l.pad = h.pad - l.pad/2
+	case h.rng.IntN(2) == 0:
 		l.pad = 0
 	}
 	if l.kind < state && h.rng.IntN(4) == 0 {

@@ -6,6 +6,7 @@ import (
 
 	"busd/bus"
 	"busd/internal/link"
+	"busd/msgbus"
 )
 
 // verdict looks, at rest, whether the ledger adds up.
@@ -78,9 +79,10 @@ func mayBeHandled(err error) bool {
 }
 
 // mayFail tells whether a letter's call may fail though nothing goes wrong: it was
-// meant to, or a service sends it to who has gone elsewhere.
+// meant to, a service sends it to who has gone elsewhere, or a handler does whose
+// session is handed over meanwhile.
 func (l *letter) mayFail() bool {
-	return l.house != nil || (l.kind == ask && (l.deed == fails || l.deed == panics || l.deed == exits))
+	return l.house != nil || (l.from == l.agent.handlers && bus.CodeOf(l.err) == bus.CodeGoingAway) || (l.kind == ask && (l.deed == fails || l.deed == panics || l.deed == exits))
 }
 
 // judgeFailureLocked: who sent what failed must have been told, once.
@@ -100,20 +102,25 @@ func (h *history) excusedLocked(l *letter) bool {
 	switch {
 	case l.kind == state && h.supersededLocked(l):
 		return true
-	case l.kind == blink && l.agent != nil && h.big:
-		return true // there may have been no room, which a client does not count
-	case l.kind == blink && l.house != nil && l.house.dropped > 0:
+	case l.agent != nil && h.excusedOfAgentLocked(l, l.agent):
+		return true
+	case l.agent != nil:
+		return l.kind == blink && h.big // there may have been no room, which a client does not count
+	case l.house.excusedLocked(l, h.calm):
+		return true
+	case l.kind == blink && l.house.dropped > 0:
 		l.house.dropped--
 		return true
 	}
-	if l.agent != nil {
-		return h.excusedOfAgentLocked(l, l.agent)
-	}
+	return false
+}
+
+func (e *house) excusedLocked(l *letter, calm bool) bool {
 	if l.in != nil {
-		return !l.in.accepted || excusedIn(l.in, l, h.calm)
+		return !l.in.accepted || excusedIn(l.in, l, calm)
 	}
-	for _, s := range l.house.rolls[l.to].sessions {
-		if excusedIn(s, l, h.calm) && (s.gone == 0 || !s.goneAt.Before(l.begun)) {
+	for _, s := range e.rolls[l.to].sessions {
+		if excusedIn(s, l, calm) && (s.gone == 0 || !s.goneAt.Before(l.begun)) {
 			return true
 		}
 	}
@@ -140,7 +147,7 @@ func (h *history) supersededLocked(l *letter) bool {
 // loss. What was sent after the end of the last connection before is carried.
 func (h *history) excusedOfAgentLocked(l *letter, a *agent) bool {
 	for i, e := range a.epochs {
-		if i > 0 && !l.begun.After(e.ended) && (e.reason != "" || h.window < 0) {
+		if i > 0 && !l.begun.After(e.ended) && (e.reason != "" || e.lost > 0 || h.window < 0) {
 			return !h.calm
 		}
 	}
@@ -221,10 +228,26 @@ func (h *history) judgeEpochsLocked(a *agent) {
 			b.breachLocked("%s: there are no sessions, and one is %s", a.name, e.reason)
 		case h.calm && e.lost > 0:
 			b.breachLocked("%s: %d messages are lost, though nothing went wrong", a.name, e.lost)
+		case h.steadyLocked(a) && e.at.Sub(a.epochs[i-1].dialed) < orDefault(h.window):
+			b.breachLocked("%s: a session ends (%s, %d lost) within %s, though nobody has ended it", a.name, e.reason, e.lost, e.at.Sub(a.epochs[i-1].dialed))
 		case e.reason == "expired" && h.window > 0 && e.at.Sub(a.epochs[i-1].dialed) < h.window:
 			b.breachLocked("%s: a session is expired within %s", a.name, e.at.Sub(a.epochs[i-1].dialed))
 		}
 	}
+}
+
+// steadyLocked tells whether nothing but time ends a client's session: lines and
+// moves may do what they like.
+func (h *history) steadyLocked(a *agent) bool {
+	return len(h.nodes) == 1 && h.seen.kills+h.seen.drains == 0 && h.memory == 0 && !h.big && h.window >= 0 && !h.clonedLocked(a)
+}
+
+// orDefault is what a service takes a window of 0 for.
+func orDefault(window time.Duration) time.Duration {
+	if window == 0 {
+		return msgbus.DefaultWindow
+	}
+	return window
 }
 
 // judgeRestLocked looks whether everything that was used was given back.

@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// buffer is how much each end keeps for the other.
+const buffer = 1 << 20
+
 // happen has something happen, or nothing, which nobody has asked for.
 func (h *history) happen() {
 	if h.rng.IntN(h.movesEvery) == 0 && !(h.calm && h.seen.drains > 0) {
@@ -19,6 +22,9 @@ func (h *history) happen() {
 	}
 	if h.rng.IntN(h.cutsEvery) == 0 {
 		h.strike()
+	}
+	if h.big && h.rng.IntN(6) == 0 {
+		h.burst()
 	}
 	switch h.rng.IntN(60) {
 	case 0:
@@ -61,6 +67,22 @@ func (h *history) strike() {
 		l.cutAfter(w, 1+h.rng.Int64N(1000), cut(h.rng.IntN(int(cuts))))
 	default:
 		l.cut(cut(h.rng.IntN(int(cuts))))
+	}
+}
+
+// burst has a service send more than there is room for.
+func (h *history) burst() {
+	e := h.someHouse()
+	if e == nil {
+		return
+	}
+	id := h.agents[h.rng.IntN(len(h.agents))].identity
+	h.ledger.mu.Lock()
+	d := e.rollLocked(id).desk
+	h.ledger.mu.Unlock()
+	l := letter{kind: []kind{blink, state}[h.rng.IntN(2)], key: "burst", pad: h.pad, from: d}
+	for range 2 * buffer / h.pad {
+		h.put(d, func(ctx context.Context) { e.sendTo(ctx, l, id) })
 	}
 }
 

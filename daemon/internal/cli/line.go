@@ -84,7 +84,7 @@ func (l *line) connected(identity bus.Identity, r msgclient.Resumption) {
 			reason = "there was none"
 		}
 		l.tell(lineEvent{Event: eventNotResumed, Reason: r.Reason, Lost: &r.Lost},
-			"connected again, session not resumed (%s): %s, what the service sent meanwhile is lost", reason, unknownOf(r.Lost))
+			"connected again, session not resumed (%s): %s, what the service sent in between did not wait for us", reason, unknownOf(r.Lost))
 	}
 }
 

@@ -90,7 +90,7 @@ func TestListenSaysWhatDoesNotGoOn(t *testing.T) {
 	screen.until("not connected: ")
 	w.another()
 	w.mend()
-	screen.until("connected again, session not resumed (restarted): nothing of ours lost, what the service sent meanwhile is lost")
+	screen.until("connected again, session not resumed (restarted): nothing of ours lost, what the service sent in between did not wait for us")
 }
 
 func TestListenMoves(t *testing.T) {

@@ -85,7 +85,7 @@ type Limits struct {
 	WaitingPerAddress         int  `key:"waiting_per_address" default:"2000" max:"1000000" doc:"connections of one address that wait for the two bounds above; the others are closed"`
 	HandshakeSize             Size `key:"handshake_size" default:"48KiB" min:"8KiB" max:"1MiB" doc:"what a client may send in its TLS handshake"`
 	HeaderSize                Size `key:"header_size" default:"16KiB" min:"8KiB" max:"1MiB" doc:"the header of an HTTP request"`
-	SessionMemory             Size `key:"session_memory" default:"64MiB" min:"1MiB" max:"1024GiB" doc:"what sessions keep for clients that are away, a quarter of it for those of one peer; beyond it the oldest end"`
+	SessionMemory             Size `key:"session_memory" default:"64MiB" min:"1MiB" max:"1024GiB" doc:"what sessions keep for clients that are away, a quarter of it for those of one peer; beyond it those end that have kept something for longest"`
 }
 
 // KeepAlive finds dead connections.

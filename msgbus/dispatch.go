@@ -70,6 +70,9 @@ func (d *dispatch) Keeps(in *link.Incoming, _ *bus.Error) bool {
 
 // Goaway: the client begins nothing more here, and moves to another server.
 func (d *dispatch) Goaway(*wire.GoawayFrame) {
+	if !d.conn.moves {
+		return // what hello does not list is not used
+	}
 	d.conn.link.Leave(bus.Errorf(bus.CodeGoingAway, "all that was begun is finished").
 		WithRetry(bus.Retry{When: bus.RetryNow}))
 }

@@ -66,10 +66,13 @@ type Config struct {
 
 	// CertFile and KeyFile are the client's certificate and key, CAFiles the
 	// CAs that may have signed the service's; PEM. They are read anew for each
-	// attempt to connect.
+	// attempt to connect, and every 10 s by a client that runs: when the
+	// certificate was renewed it moves to a connection that shows the new one (see
+	// [Client.Reconnect]). As long as they cannot be used together, it stays.
 	CertFile, KeyFile string
 	CAFiles           []string
-	// TLS is used instead of files if it is set. ServerName is filled in.
+	// TLS is used instead of files if it is set, and nothing is looked at.
+	// ServerName is filled in.
 	TLS *tls.Config
 
 	// Instance tells the clients of one certificate apart: 1 to 64 bytes of
@@ -99,11 +102,13 @@ type Config struct {
 	// send and make requests, and should do so with ctx (see [Client.Send]),
 	// which ends with the connection.
 	OnConnect func(ctx context.Context, c *Client)
-	// OnDrop runs once for each connection that ended otherwise than by
-	// [Client.Close] or the end of Run's context, after its last handler has
-	// returned. why matches [bus.ErrDropped]. The next connection comes after
-	// it has returned. What it sends with ctx, which ends with the client, fails
-	// at once (see [Client.Send]).
+	// OnDrop runs once for each connection that ended otherwise than by a move,
+	// [Client.Close] or the end of Run's context: the client is left without one.
+	// It runs after the last handler has returned, or, where the session outlives
+	// the connection, while those that had begun go on. why matches
+	// [bus.ErrDropped]. The next connection comes after it has returned. What it
+	// sends with ctx, which ends with the client, is queued in the session, or
+	// fails at once if that has ended (see [Client.Send]).
 	OnDrop func(ctx context.Context, c *Client, why error)
 	// OnRetry is told, by Run, why there is no connection and how long it
 	// waits before the next attempt: after each attempt that failed, and after

@@ -24,6 +24,7 @@ type history struct {
 	// Fixed as it begins.
 	seed        uint64
 	calm        bool // nothing goes wrong: nothing may be lost
+	steady      bool // servers and clients stay: only lines break
 	nodes       []string
 	urls        []string
 	window      time.Duration
@@ -65,6 +66,7 @@ func newHistory(t *testing.T, seed uint64, credentials map[string]*tls.Config) *
 	}
 	h.over, h.stop = context.WithCancel(context.Background())
 	h.calm = h.rng.IntN(6) == 0
+	h.steady = h.rng.IntN(3) == 0
 	h.nodes = []string{"a", "b"}[:1+h.rng.IntN(2)]
 	for _, name := range h.nodes {
 		h.urls = append(h.urls, "wss://"+name+".test:443/"+contract.Service())
@@ -349,6 +351,6 @@ func (h *history) broadcast(e *house) {
 
 // options says what kind of a history it is.
 func (h *history) options() string {
-	return fmt.Sprintf("calm %t, nodes %v, window %s, credit %d, big %t, memory %d, older wins %t, cuts every %d, moves every %d, keep on error %t",
-		h.calm, h.nodes, h.window, h.credit, h.big, h.memory, h.olderWins, h.cutsEvery, h.movesEvery, h.keepOnError)
+	return fmt.Sprintf("calm %t, steady %t, nodes %v, window %s, credit %d, big %t, memory %d, older wins %t, cuts every %d, moves every %d, keep on error %t",
+		h.calm, h.steady, h.nodes, h.window, h.credit, h.big, h.memory, h.olderWins, h.cutsEvery, h.movesEvery, h.keepOnError)
 }

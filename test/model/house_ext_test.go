@@ -185,23 +185,20 @@ func (e *house) goes(id bus.Identity, why error) {
 	b := e.h.ledger
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	r := e.rollLocked(id)
-	for _, s := range r.sessions {
-		if s.gone > 0 || !s.accepted || !e.allLeftLocked(r, s) {
-			continue
-		}
-		s.gone++
-		s.goneAt, s.why = time.Now(), why
-		b.noteLocked("%v: OnGone: %v", s, why)
-		if !errors.Is(why, bus.ErrDropped) {
-			b.breachLocked("OnGone of %v: why is %v", s, why)
-		}
-		if s.running+s.beside > 0 {
-			b.breachLocked("OnGone of %v while %d handlers run", s, s.running+s.beside)
-		}
+	s := e.rollLocked(id).overLocked()
+	if s == nil {
+		b.breachLocked("OnGone of %s at %s, which has no session that is over: %v", id, e.name, why)
 		return
 	}
-	b.breachLocked("OnGone of %s at %s, which has no session that is over: %v", id, e.name, why)
+	s.gone++
+	s.goneAt, s.why = time.Now(), why
+	b.noteLocked("%v: OnGone: %v", s, why)
+	if !errors.Is(why, bus.ErrDropped) {
+		b.breachLocked("OnGone of %v: why is %v", s, why)
+	}
+	if s.running+s.beside > 0 {
+		b.breachLocked("OnGone of %v while %d handlers run", s, s.running+s.beside)
+	}
 }
 
 // handle is the handler of everything.

@@ -113,8 +113,19 @@ func (e *house) waitedLocked(v *visit) bool {
 	return e.stopping
 }
 
+// overLocked returns the session of which nothing is left to come but OnGone: one
+// whose handlers hang may be passed by the next.
+func (r *roll) overLocked() (over *session) {
+	for _, s := range r.sessions {
+		if s.gone == 0 && s.accepted && r.allLeftLocked(s) && (over == nil || over.running+over.beside > 0) {
+			over = s
+		}
+	}
+	return over
+}
+
 // allLeftLocked tells whether all connections of a session are over.
-func (e *house) allLeftLocked(r *roll, s *session) bool {
+func (r *roll) allLeftLocked(s *session) bool {
 	for _, v := range r.visits {
 		if v.session == s && v.stage != left && v.stage != refused {
 			return false

@@ -228,7 +228,7 @@ func (h *history) judgeEpochsLocked(a *agent) {
 			b.breachLocked("%s: there are no sessions, and one is %s", a.name, e.reason)
 		case h.calm && e.lost > 0:
 			b.breachLocked("%s: %d messages are lost, though nothing went wrong", a.name, e.lost)
-		case h.steadyLocked(a) && e.at.Sub(a.epochs[i-1].dialed) < orDefault(h.window):
+		case h.isSteady() && e.at.Sub(a.epochs[i-1].dialed) < orDefault(h.window):
 			b.breachLocked("%s: a session ends (%s, %d lost) within %s, though nobody has ended it", a.name, e.reason, e.lost, e.at.Sub(a.epochs[i-1].dialed))
 		case e.reason == "expired" && h.window > 0 && e.at.Sub(a.epochs[i-1].dialed) < h.window:
 			b.breachLocked("%s: a session is expired within %s", a.name, e.at.Sub(a.epochs[i-1].dialed))
@@ -236,10 +236,10 @@ func (h *history) judgeEpochsLocked(a *agent) {
 	}
 }
 
-// steadyLocked tells whether nothing but time ends a client's session: lines and
-// moves may do what they like.
-func (h *history) steadyLocked(a *agent) bool {
-	return len(h.nodes) == 1 && h.seen.kills+h.seen.drains == 0 && h.memory == 0 && !h.big && h.window >= 0 && !h.clonedLocked(a)
+// isSteady tells whether nothing but time ends a session, whatever becomes of lines
+// and of clients that move.
+func (h *history) isSteady() bool {
+	return h.steady && len(h.nodes) == 1 && h.memory == 0 && !h.big && h.window >= 0
 }
 
 // orDefault is what a service takes a window of 0 for.

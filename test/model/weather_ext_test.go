@@ -14,7 +14,7 @@ func (h *history) happen() {
 	if h.rng.IntN(h.movesEvery) == 0 && !(h.calm && h.seen.drains > 0) {
 		h.move()
 	}
-	if h.rng.IntN(25) == 0 && !(h.calm && h.seen.moves > 0) { // a server that goes cuts who is about to move to it
+	if h.rng.IntN(25) == 0 && !h.steady && !(h.calm && h.seen.moves > 0) { // a server that goes cuts who is about to move to it
 		h.drain()
 	}
 	if h.calm {
@@ -25,6 +25,9 @@ func (h *history) happen() {
 	}
 	if h.big && h.rng.IntN(6) == 0 {
 		h.burst()
+	}
+	if h.steady {
+		return
 	}
 	switch h.rng.IntN(60) {
 	case 0:

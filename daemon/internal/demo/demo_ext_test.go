@@ -66,7 +66,7 @@ func TestRunShowsShortGames(t *testing.T) {
 
 func TestRunUntilTold(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 	defer cancel()
 	sum, err := demo.Run(ctx, demo.Options{Agents: 1})
 	if err != nil || sum.RoundTrips == 0 || sum.Reconnects != 0 {

@@ -3,7 +3,7 @@
 package model_test
 
 const (
-	// modelHistories is how many histories TestModel plays: about 40 s on one core.
+	// modelHistories is how many histories TestModel plays: some 50 s on one core.
 	modelHistories = 1000
 	// offsetStride is how many bytes lie between two cuts of TestEveryOffset.
 	offsetStride = 1

@@ -78,9 +78,10 @@ func (g *greeting) onConnect(c *Conn) error {
 	ctx, cancel := context.WithTimeout(g.server.patience, g.server.cfg.HelloTimeout)
 	defer cancel()
 	if ctx.Err() != nil {
-		return g.turnAway(c, g.late())
+		return g.turnAway(c, g.late(c))
 	}
 	defer context.AfterFunc(c.link.Context(), cancel)()
+	defer context.AfterFunc(c.session.stream.Context(), cancel)()
 	returned := g.server.protect(g.service, "OnConnect", func() error { return g.service.OnConnect(ctx, c) })
 	select {
 	case came := <-returned:
@@ -94,7 +95,7 @@ func (g *greeting) onConnect(c *Conn) error {
 		return g.turnAway(c, &refusal)
 	case <-ctx.Done():
 		g.behind = true
-		err := g.turnAway(c, g.late())
+		err := g.turnAway(c, g.late(c))
 		g.server.registry.turnedAway(c)
 		go g.leftBehind(c, returned) // ends with OnConnect, whose context is over
 		return err
@@ -113,7 +114,10 @@ func (g *greeting) leftBehind(c *Conn, returned <-chan outcome) {
 }
 
 // late says why a connection was not accepted in time.
-func (g *greeting) late() *bus.Error {
+func (g *greeting) late(c *Conn) *bus.Error {
+	if ended := c.session.stream.Cause(); ended != nil {
+		return bus.Wrap(bus.CodeUnavailable, ended, "the session ended meanwhile")
+	}
 	if g.server.patience.Err() != nil {
 		return bus.Errorf(bus.CodeGoingAway, "the server is shutting down")
 	}

@@ -66,6 +66,9 @@ func (r *registry) claim(c *Conn, a ask, begin func(s *agentSession)) (claim, *b
 		got.token = r.resumeLocked(held, a.token)
 	} else {
 		got.last = held
+		if held != nil && held.stream.Cause() == nil {
+			r.store.ended(held, reasonUnknown) // its client may ask before its end is through
+		}
 		if a.id != "" {
 			got.reason = r.whyLocked(h, held, a.id)
 		}

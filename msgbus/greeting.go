@@ -97,9 +97,17 @@ func (g *greeting) refuse(err error) {
 func (g *greeting) readHello() (*wire.HelloFrame, error) {
 	limit := g.server.cfg.HelloTimeout
 	g.socket.Limit(maxHello, limit, time.Now().Add(limit))
-	stop := context.AfterFunc(g.server.gate.open, g.socket.Abort) // a server that stops waits for no hello
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(g.server.gate.open, func() { // a server that stops waits for no hello
+		g.socket.Interrupt()
+		close(interrupted)
+	})
 	b, err := g.socket.Read()
-	stop()
+	if !stop() {
+		<-interrupted
+		return nil, bus.Errorf(bus.CodeGoingAway, "the server is shutting down").
+			WithRetry(bus.Retry{When: bus.RetryAfter, After: g.server.gate.retryAfter()})
+	}
 	switch {
 	case bus.CodeOf(err) == bus.CodeDeadlineExceeded && !errors.As(err, new(*link.Fault)):
 		return nil, bus.Errorf(bus.CodeDeadlineExceeded, "no hello within %s", limit)
@@ -209,9 +217,10 @@ func (g *greeting) live(c *Conn, hello *wire.HelloFrame, got claim, log *zap.Log
 }
 
 // leave ends the connection that a client has moved away from, if the client
-// does not.
+// does not. Its session must not seem to end with it: the welcome of the move may
+// not have come yet.
 func (g *greeting) leave(older *Conn) {
-	moved := bus.Errorf(bus.CodeGoingAway, "the client moved to another connection")
+	moved := bus.Errorf(bus.CodeUnavailable, "the client moved to another connection")
 	timer := time.AfterFunc(moveWait, func() { older.link.Drop(moved) })
 	context.AfterFunc(older.link.Context(), func() { timer.Stop() })
 }

@@ -52,12 +52,12 @@ func TestMove(t *testing.T) {
 				if conn := onlyConn(t, svc); string(conn.TRID()) != second.welcome.TRID { // else who sends to all would send twice
 					t.Errorf("connection %s is listed, want %s alone", conn.TRID(), second.welcome.TRID)
 				}
-				want := []string{"0s connect 1", "0s connect 2, resumed", "10s drop 1: going_away"}
+				want := []string{"0s connect 1", "0s connect 2, resumed", "10s drop 1: unavailable"}
 				if goes {
 					first.cut()
 					want[2] = "0s drop 1: unavailable"
 				} else {
-					wantCode(t, "the drop of the first", first.drop(first.until(wire.Drop)), bus.CodeGoingAway)
+					wantCode(t, "the drop of the first", first.drop(first.until(wire.Drop)), bus.CodeUnavailable)
 					first.cut()
 				}
 				synctest.Wait()
@@ -102,7 +102,7 @@ func TestMoveIsOvertaken(t *testing.T) {
 	}{
 		"by another move": {
 			true, false,
-			[]string{"0s connect 1", "0s connect 2, resumed", "1s connect 3, resumed", "11s drop 1: going_away"},
+			[]string{"0s connect 1", "0s connect 2, resumed", "1s connect 3, resumed", "11s drop 1: unavailable"},
 		},
 		"by a resume": {
 			false, false,
@@ -110,7 +110,7 @@ func TestMoveIsOvertaken(t *testing.T) {
 		},
 		"by another move, for which it does not stop": {
 			true, true,
-			[]string{"0s connect 1", "0s connect 2, resumed", "6s connect 3, resumed", "8s drop 2: unavailable", "16s drop 1: going_away"},
+			[]string{"0s connect 1", "0s connect 2, resumed", "6s connect 3, resumed", "8s drop 2: unavailable", "16s drop 1: unavailable"},
 		},
 		"by a resume, for which it does not stop": {
 			false, true,

@@ -62,20 +62,10 @@ func newSession(id string, c *Conn, window time.Duration, credit int, grew func(
 	}
 	cfg := link.StreamConfig{Grant: c.service.Credit, Credit: credit, Buffer: session.DefaultBuffer}
 	if window > 0 {
-		cfg.Ends, cfg.Grew = endsSession, func(bytes int) { grew(s, bytes) }
+		cfg.Ends, cfg.Grew = link.EndsSession, func(bytes int) { grew(s, bytes) }
 	}
 	s.stream = link.NewStream(cfg)
 	return s
-}
-
-// endsSession tells whether a connection's end is its session's too: there is
-// nothing to go on with, or nobody who may.
-func endsSession(why *bus.Error) bool {
-	switch why.Code { //nolint:exhaustive // every other code leaves it
-	case bus.CodeSlowConsumer, bus.CodeSuperseded, bus.CodeProtocolError, bus.CodeCertificateRevoked, bus.CodeGoingAway:
-		return true
-	}
-	return why.Retry.When == bus.RetryNever
 }
 
 // A digest is all that is kept of a token.

@@ -10,11 +10,12 @@ import (
 	"github.com/gorilla/websocket"
 
 	"busd/bustest"
+	"busd/internal/wire"
 	"busd/msgbus"
 )
 
 // TestShutdownWaitsForNoHello: a client that never says hello does not hold up
-// a server that stops.
+// a server that stops, and is told why.
 func TestShutdownWaitsForNoHello(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -36,8 +37,11 @@ func TestShutdownWaitsForNoHello(t *testing.T) {
 		if err := srv.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(begin); took != 0 {
+		if took := time.Since(begin); took > 2*time.Second { // in which it may take what it was told
 			t.Errorf("Shutdown took %s", took)
+		}
+		if _, m, err := conn.ReadMessage(); err != nil || m[1] != byte(wire.Drop) {
+			t.Errorf("the client was told % x (%v), want a drop", m, err)
 		}
 	})
 }

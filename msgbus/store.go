@@ -10,7 +10,8 @@ type sessionStore interface {
 	// of returns the session of an identity with a service, or nil. It may have
 	// ended, and callbacks of the service may run for it still.
 	of(h holder) *agentSession
-	// ended keeps in mind why a session has ended.
+	// ended keeps in mind why a session has ended, or is about to; the first word
+	// counts.
 	ended(s *agentSession, reason string)
 	// forget lets go of a session for which nothing runs any more.
 	forget(s *agentSession)
@@ -44,8 +45,8 @@ func (m *memoryStore) forget(s *agentSession) {
 }
 
 func (m *memoryStore) ended(s *agentSession, reason string) {
-	if reason == reasonExpired {
-		return // what a name of this node means of which nothing is known
+	if reason == reasonExpired || m.ends[s.id] != "" {
+		return // the one is what a name of this node means of which nothing is known
 	}
 	if len(m.order) == rememberedEnds {
 		delete(m.ends, m.order[0])

@@ -96,6 +96,7 @@ func (r *registry) ended(s *agentSession) {
 	m.past.Add(s.stream.Counts())
 	r.mu.Unlock()
 	s.service.groups.leave(s)
+	s.stream.Quiet() // OnGone comes after the last of the handlers
 	r.mu.Lock()
 	s.ended = true
 	r.mu.Unlock()

@@ -70,6 +70,16 @@ func (a *addresses) failed(x *address, why error) {
 	}
 }
 
+// prefer puts an address first: what the client had begun waits there. It has one
+// attempt, then the others have theirs.
+func (a *addresses) prefer(x *address) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if i := slices.Index(a.order, x); i >= 0 {
+		a.order = slices.Insert(slices.Delete(a.order, i, i+1), 0, x)
+	}
+}
+
 // retryAfter tells when the address that refused an attempt may be asked
 // again, if its answer said so. What a drop says is the service's word, for all
 // addresses.

@@ -180,11 +180,13 @@ func (c *Client) changedLocked() {
 
 // live waits for a session until ctx ends: for a connection, where there is none
 // that a cut has only interrupted. A handler whose session has ended does not
-// wait: the next one comes after it has returned.
+// wait, as the next one comes after it has returned; unless the client moves, and
+// leaves handlers behind that are not done in time.
 func (c *Client) live(ctx context.Context) (*clientSession, error) {
 	for {
 		c.mu.Lock()
 		held, ended, changed := c.session, c.ended, c.changed
+		moves := c.movesLocked()
 		if ended == nil {
 			ended = c.closing
 		}
@@ -195,7 +197,7 @@ func (c *Client) live(ctx context.Context) (*clientSession, error) {
 			return nil, ended
 		case held != nil && held.stream.Cause() == nil:
 			return held, nil
-		case inHandler && h.conn.session.stream.Cause() != nil:
+		case inHandler && !moves && h.conn.session.stream.Cause() != nil:
 			return nil, h.conn.session.stream.Cause()
 		}
 		select {

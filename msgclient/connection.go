@@ -71,7 +71,7 @@ func pingEvery(w *wire.WelcomeFrame) time.Duration {
 // serve starts the connection's reader, which Run and Close wait for.
 func (c *Client) serve(conn *connection, head []byte) {
 	context.AfterFunc(conn.link.Context(), func() {
-		if conn.session.id != "" && !endsSession(bus.AsError(conn.link.Cause())) {
+		if conn.session.id != "" && !link.EndsSession(bus.AsError(conn.link.Cause())) {
 			conn.link.Pass() // handlers may wait for what only the next connection brings
 		}
 	})
@@ -87,7 +87,7 @@ func (c *Client) dropped(conn *connection, why error) {
 	c.log.Info("disconnected", keys.TRID(bus.TRID(conn.welcome.TRID)), keys.Code(why), keys.Reason(why),
 		keys.Duration(lived), zap.Bool("moved", left))
 	if !left {
-		c.urls.failed(conn.address, why) // wherever the fault was, another is as good
+		c.leftAlone(conn, why)
 	}
 	if c.cfg.OnDrop != nil && !left && !c.closedBy(conn, why) {
 		// As a handler's context it does not wait for the next connection, which
@@ -100,6 +100,17 @@ func (c *Client) dropped(conn *connection, why error) {
 	conn.why, conn.lived = why, lived
 	close(conn.gone)
 	c.changedLocked()
+}
+
+// leftAlone says where the next attempt goes after a connection has ended: back to
+// where its session waits, and if there is none to another address, as wherever
+// the fault was, others are as good.
+func (c *Client) leftAlone(conn *connection, why error) {
+	if conn.session.id != "" && conn.session.stream.Cause() == nil {
+		c.urls.prefer(conn.address)
+	} else {
+		c.urls.failed(conn.address, why)
+	}
 }
 
 // hasLeft tells whether the client has moved to another connection. While it

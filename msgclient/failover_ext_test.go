@@ -42,12 +42,16 @@ func (p *pair) client(instance string) *msgclient.Client {
 	})
 }
 
-// When a connection ends, the other address is tried first.
+// When a connection ends and its server does not answer, or says that it goes, the
+// other address is tried.
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(s *bustest.Server){
 		"the server stops": func(s *bustest.Server) { s.Stop() },
-		"the line breaks":  func(s *bustest.Server) { s.Cut() },
+		"the server is killed": func(s *bustest.Server) {
+			s.Cut()
+			s.Stop()
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -62,12 +66,30 @@ func TestFailover(t *testing.T) {
 				if took := time.Since(begin); took > time.Second {
 					t.Errorf("the other server was reached after %s, want a second at most", took)
 				}
-				if _, where = p.so(); len(where) != 2 || where[0] == where[1] {
+				if _, where = p.so(); len(where) < 2 || where[0] == where[len(where)-1] {
 					t.Errorf("dialed %v, want one, then the other", where)
 				}
 			})
 		})
 	}
+}
+
+// When only the line breaks, the client goes back to where its session waits.
+func TestCutGoesBackToItsSession(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, msgbus.Config{})
+		c := p.client("pilot")
+		bustest.Run(t, c)
+		_, where := p.so()
+		p.at(where[0]).Cut()
+		synctest.Wait()
+		ping(t, c, 1)
+		if _, where = p.so(); len(where) != 2 || where[0] != where[1] {
+			t.Errorf("dialed %v, want the same twice", where)
+		}
+		wantResumption(t, c, msgclient.Resumption{Resumed: true})
+	})
 }
 
 // What an address says with Retry-After holds for it alone: the other is tried

@@ -38,6 +38,9 @@ func (c *Client) SendAcked(ctx context.Context, m schema.Message) error {
 }
 
 func (c *Client) send(ctx context.Context, m schema.Message, o wire.DataOptions) error {
+	if !o.AckAtOnce && ctx.Err() == nil && c.sendsLate(ctx, m) {
+		return nil
+	}
 	return c.inSession(ctx, m, func(s *clientSession, msg *wire.Message) error { return s.send(ctx, msg, m, o) })
 }
 

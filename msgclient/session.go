@@ -1,12 +1,14 @@
 package msgclient
 
 import (
+	"context"
 	"slices"
 
 	"busd/bus"
 	"busd/internal/link"
 	"busd/internal/session"
 	"busd/internal/wire"
+	"busd/schema"
 )
 
 // A clientSession is what the client has with the service, across its connections.
@@ -28,20 +30,10 @@ func (c *Client) newSession(w *wire.WelcomeFrame, contract *wire.Contract) *clie
 	cfg := link.StreamConfig{Grant: c.cfg.Credit, Credit: int(w.Credit), Buffer: session.DefaultBuffer}
 	if w.Session != "" && slices.Contains(w.Features, wire.FeatureResume) {
 		s.id, s.token, s.goesOn = w.Session, w.Token, true
-		cfg.Ends = endsSession
+		cfg.Ends = link.EndsSession
 	}
 	s.stream = link.NewStream(cfg)
 	return s
-}
-
-// endsSession tells whether a connection's end is its session's too, as the
-// service sees it.
-func endsSession(why *bus.Error) bool {
-	switch why.Code { //nolint:exhaustive // every other code leaves it
-	case bus.CodeSlowConsumer, bus.CodeSuperseded, bus.CodeProtocolError, bus.CodeCertificateRevoked, bus.CodeGoingAway:
-		return true
-	}
-	return why.Retry.When == bus.RetryNever
 }
 
 // asksLocked tells whether the next hello asks for the session. Of one that the
@@ -84,6 +76,35 @@ func (c *Client) Resumption() Resumption {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.resumption
+}
+
+// movesLocked tells whether the client is about to be on another connection.
+func (c *Client) movesLocked() bool { return c.current != nil && c.current.moving != nil }
+
+// sendsLate takes what a handler sends that outlives its session while the client
+// moves to another node: the next session carries it. That waits for the handler,
+// which must not wait for that.
+func (c *Client) sendsLate(ctx context.Context, m schema.Message) bool {
+	h, ok := ctx.Value(incomingKey{}).(*handling)
+	if !ok {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := h.conn.session
+	if c.session != s || !s.goesOn || !c.movesLocked() || c.ended != nil || c.closing != nil || s.stream.Cause() == nil {
+		return false
+	}
+	msg, err := s.contract.Outgoing(m.MessageName(), schema.FromClient)
+	if err != nil {
+		return false
+	}
+	frame, err := wire.AppendData(nil, msg, m, wire.DataOptions{})
+	if err != nil || wire.CheckSize(frame, s.limit) != nil || s.stream.Queued()+len(frame) > session.DefaultBuffer {
+		return false
+	}
+	s.stream.Carry([][]byte{frame}, s.contract)
+	return true
 }
 
 // succeedLocked makes a new session the client's, and ends the one that could not

@@ -291,7 +291,7 @@ func (l *Link) settleOneWay(in *Incoming, err *bus.Error) {
 	why := *err
 	why.Retry = bus.Retry{When: bus.RetryAfter}
 	why.Remote = false
-	if endsConnections(why.Code) { // the handler passes on what ended another one
+	if endsSession(why.Code) { // the handler passes on what ended another one: this session goes on
 		why.Code = bus.CodeAborted
 	}
 	s.mu.Lock()
@@ -299,16 +299,6 @@ func (l *Link) settleOneWay(in *Incoming, err *bus.Error) {
 	if s.link != nil { // also where another link carries it by now: the peer is to notice
 		s.link.dropLocked(&why)
 	}
-}
-
-// endsConnections tells whether a code is of those that end a session with its
-// connection. A message that fails leaves the session.
-func endsConnections(c bus.Code) bool {
-	switch c { //nolint:exhaustive // no other does
-	case bus.CodeSlowConsumer, bus.CodeGoingAway, bus.CodeSuperseded, bus.CodeProtocolError, bus.CodeCertificateRevoked:
-		return true
-	}
-	return false
 }
 
 // Remaining tells how much of a context's time is left; 0: no limit.

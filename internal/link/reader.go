@@ -130,7 +130,7 @@ func (l *Link) takeLocked(f *wire.Frame) error {
 		}
 		// In good order, unless it is for a fault of this end's.
 		end := ending{cause: why.Dropped(), close: bus.CloseNormal}
-		end.remote = why.Code == bus.CodeGoingAway || !endsConnections(why.Code)
+		end.remote = why.Code == bus.CodeGoingAway || !endsSession(why.Code)
 		l.endLocked(end)
 	case wire.Goaway: // has gone its own way
 	case wire.Hello, wire.Welcome, wire.Part:

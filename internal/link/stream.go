@@ -27,6 +27,20 @@ type StreamConfig struct {
 	Grew func(bytes int)
 }
 
+// EndsSession is the [StreamConfig.Ends] of sessions that outlive their
+// connections: there is nothing to go on with, or nobody who may.
+func EndsSession(why *bus.Error) bool { return endsSession(why.Code) || why.Retry.When == bus.RetryNever }
+
+// endsSession tells whether a code is of those that end a session with its
+// connection.
+func endsSession(c bus.Code) bool {
+	switch c { //nolint:exhaustive // every other code leaves it
+	case bus.CodeSlowConsumer, bus.CodeSuperseded, bus.CodeProtocolError, bus.CodeCertificateRevoked, bus.CodeGoingAway:
+		return true
+	}
+	return false
+}
+
 // A Stream is a session at work: what is kept for the peer, who waits for an
 // answer, and what the peer has sent, on its way to the handlers. It outlives
 // the links that carry it, one at a time. Its methods may be called

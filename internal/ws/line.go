@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,7 +17,8 @@ const (
 )
 
 // A line is a connection under a WebSocket that gives each read and write its
-// time. Deadlines are set by the socket's reader and writer only.
+// time. Deadlines are set by the socket's reader and writer only, but for an
+// interrupt's.
 type line struct {
 	net.Conn
 
@@ -26,6 +29,8 @@ type line struct {
 	progress int           // bytes of the message since the deadline was last moved
 	due      time.Time     // when the bytes of a begun message must have come
 	deadline time.Time     // what is set on the connection
+
+	interrupted atomic.Bool // nothing more is to be waited for
 }
 
 // Read reads within the time that the peer has. Moving a deadline costs a lock
@@ -42,6 +47,9 @@ func (l *line) Read(p []byte) (int, error) {
 		}
 	default:
 		l.setRead(time.Time{})
+	}
+	if l.interrupted.Load() { // and perhaps the deadline that said so is gone
+		return 0, os.ErrDeadlineExceeded
 	}
 	n, err := l.Conn.Read(p)
 	if n == 0 {
@@ -63,6 +71,18 @@ func (l *line) setRead(t time.Time) {
 	}
 	l.deadline = t
 	_ = l.Conn.SetReadDeadline(t) // fails only on a closed connection, and then so will the read
+}
+
+// interrupt ends a Read, and those to come; by anyone.
+func (l *line) interrupt() {
+	l.interrupted.Store(true)
+	_ = l.Conn.SetReadDeadline(time.Unix(1, 0)) // as above
+}
+
+// resume takes an interrupt back; by the reader, once interrupt has returned.
+func (l *line) resume() {
+	l.interrupted.Store(false)
+	l.deadline = time.Time{}
 }
 
 // begin starts the clock of a message.

@@ -238,6 +238,7 @@ func writeError(err error) error {
 // comes now may not be one any more.
 func (s *Socket) Drain() {
 	s.giveBack()
+	s.line.resume()
 	s.line.until = time.Now().Add(closeWait)
 	s.line.begun, s.line.silence = false, closeWait
 	for {
@@ -255,6 +256,11 @@ func (s *Socket) Drain() {
 		}
 	}
 }
+
+// Interrupt ends a Read, and those to come, but for what Drain reads; the socket
+// can still be written to, and closed. It may be called by anyone, but must have
+// returned before Drain is called.
+func (s *Socket) Interrupt() { s.line.interrupt() }
 
 // Abort implements [link.Socket]. It closes what is beneath TLS: TLS itself
 // would say goodbye first, and wait for a peer that takes nothing.

@@ -79,10 +79,9 @@ func mayBeHandled(err error) bool {
 }
 
 // mayFail tells whether a letter's call may fail though nothing goes wrong: it was
-// meant to, a service sends it to who has gone elsewhere, or a handler does whose
-// session is handed over meanwhile.
+// meant to, or a service sends it to who has gone elsewhere.
 func (l *letter) mayFail() bool {
-	return l.house != nil || (l.from == l.agent.handlers && bus.CodeOf(l.err) == bus.CodeGoingAway) || (l.kind == ask && (l.deed == fails || l.deed == panics || l.deed == exits))
+	return l.house != nil || (l.kind == ask && (l.deed == fails || l.deed == panics || l.deed == exits))
 }
 
 // judgeFailureLocked: who sent what failed must have been told, once.

@@ -11,10 +11,10 @@ const buffer = 1 << 20
 
 // happen has something happen, or nothing, which nobody has asked for.
 func (h *history) happen() {
-	if h.rng.IntN(h.movesEvery) == 0 && !(h.calm && h.seen.drains > 0) {
+	if h.rng.IntN(h.movesEvery) == 0 {
 		h.move()
 	}
-	if h.rng.IntN(25) == 0 && !h.steady && !(h.calm && h.seen.moves > 0) { // a server that goes cuts who is about to move to it
+	if h.rng.IntN(25) == 0 && !h.steady {
 		h.drain()
 	}
 	if h.calm {

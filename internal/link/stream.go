@@ -29,7 +29,9 @@ type StreamConfig struct {
 
 // EndsSession is the [StreamConfig.Ends] of sessions that outlive their
 // connections: there is nothing to go on with, or nobody who may.
-func EndsSession(why *bus.Error) bool { return endsSession(why.Code) || why.Retry.When == bus.RetryNever }
+func EndsSession(why *bus.Error) bool {
+	return endsSession(why.Code) || why.Retry.When == bus.RetryNever
+}
 
 // endsSession tells whether a code is of those that end a session with its
 // connection.

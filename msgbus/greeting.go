@@ -168,11 +168,12 @@ func (g *greeting) conn(hello *wire.HelloFrame) (*Conn, error) {
 }
 
 func (g *greeting) link(c *Conn, held *agentSession, log *zap.Logger) *link.Link {
+	registry := g.server.registry // and not the greeting, which has the socket: a session at rest keeps its last link
 	return link.New(link.Config{
 		Socket:       g.socket,
 		Decoder:      wire.Decoder{Contract: g.service.contract, From: schema.FromClient, Limit: g.service.MaxMessage},
 		Handler:      &dispatch{conn: c, log: log},
-		Heard:        func() { g.server.registry.heard(c) },
+		Heard:        func() { registry.heard(c) },
 		MessageLimit: maxBatch,
 		Silence:      g.server.cfg.Idle,
 	}, held.stream)

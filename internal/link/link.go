@@ -179,7 +179,7 @@ func (l *Link) gone() {
 		}
 	}
 	s.releaseLocked(l)
-	l.cfg.Socket = noSocket{} // the session may keep this link for long, and the socket is large
+	l.cfg.Socket, l.abort = noSocket{}, nil // the session may keep this link for long, and the socket is large
 	for !l.passed && (s.busyLocked(l) || (s.carrier == l && s.inbox.reports())) {
 		s.quiet.Wait()
 	}

@@ -1,0 +1,33 @@
+package msgbus_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"busd/bustest"
+	"busd/examples/pingpong"
+	"busd/msgbus"
+	"busd/msgclient"
+)
+
+// BenchmarkOneWay is what one-way messages cost without a session, and with one
+// that would survive a cut.
+func BenchmarkOneWay(b *testing.B) {
+	for name, window := range map[string]time.Duration{"window none": -1, "window 2m": 2 * time.Minute} {
+		b.Run(name, func(b *testing.B) {
+			svc := &msgbus.Service{Schema: pingpong.Schema, Window: window}
+			msgbus.Handle(svc, func(context.Context, *msgbus.Conn, pingpong.Ping) error { return nil })
+			c := bustest.NewServer(b, msgbus.Config{}, svc).Connect(msgclient.Config{})
+			b.ReportAllocs()
+			for i := range b.N {
+				if err := c.Send(b.Context(), pingpong.Ping{ID: int64(i)}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := c.SendHandled(b.Context(), pingpong.Ping{ID: -1}); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}

@@ -39,6 +39,7 @@ var table = map[string]room{
 	"bus":               {nil, []string{uuid}},
 	"schema":            {[]string{"internal/nearest"}, nil},
 	"schema/schemafile": {[]string{"schema", "internal/nearest"}, []string{yaml}},
+	"schema/apidoc":     {[]string{"schema"}, nil},
 
 	"internal/wire":    {[]string{"bus", "schema"}, []string{msgpack}},
 	"internal/session": {[]string{"bus", "internal/wire"}, nil},

@@ -15,6 +15,7 @@ import (
 
 	"busd/msgclient"
 	"busd/schema"
+	"busd/schema/apidoc"
 	"busd/schema/schemafile"
 )
 
@@ -24,7 +25,11 @@ func (p *app) schema() *cobra.Command {
 		Example: "  busd schema show Framework/PingPong\n  busd schema check pingpong.yaml\n  busd schema diff old.yaml new.yaml",
 		Args:    group, RunE: help,
 	}
-	cmd.AddCommand(p.schemaShow(), p.schemaCheck(), p.schemaDiff())
+	cmd.AddCommand(
+		p.schemaShow(), p.schemaCheck(), p.schemaDiff(),
+		p.schemaDocument("openapi", "the OpenAPI 3.1 document of a service's methods", apidoc.OpenAPI),
+		p.schemaDocument("asyncapi", "the AsyncAPI 3.0 document of a service's messages", apidoc.AsyncAPI),
+	)
 	return cmd
 }
 
@@ -105,9 +110,7 @@ func (p *app) schemaDiff() *cobra.Command {
 // contract reads a contract from a file or from the service at a URL. t is a
 // copy: each of two services is asked for itself.
 func (p *app) contract(ctx context.Context, t target, where string) (*schema.Schema, error) {
-	extension := strings.ToLower(filepath.Ext(where))
-	isFile := slices.Contains([]string{".yaml", ".yml", ".json"}, extension) || strings.HasPrefix(where, ".") || filepath.IsAbs(where)
-	if isFile || schema.CheckService(where) != nil && !strings.Contains(where, "://") && exists(where) {
+	if isFile(where) {
 		s, err := schemafile.Load(where)
 		switch {
 		case cannotRead(where, err):
@@ -134,6 +137,15 @@ func (p *app) contract(ctx context.Context, t target, where string) (*schema.Sch
 		return nil
 	})
 	return s, err
+}
+
+// isFile tells whether what is said is a file, and not the address of a service.
+func isFile(where string) bool {
+	extension := strings.ToLower(filepath.Ext(where))
+	if slices.Contains([]string{".yaml", ".yml", ".json"}, extension) || strings.HasPrefix(where, ".") || filepath.IsAbs(where) {
+		return true
+	}
+	return schema.CheckService(where) != nil && !strings.Contains(where, "://") && exists(where)
 }
 
 // cannotRead tells whether err is about reading the file, and not about what

@@ -65,7 +65,7 @@ var table = map[string]room{
 	"daemon/internal/admin":   {[]string{"bus", "msgbus", "daemon/internal/gate"}, []string{prometheus}},
 	"daemon/internal/demo":    {[]string{"bus", "msgbus", "msgclient", "internal/mtls", "daemon/internal/gate", "examples/pingpong"}, []string{zap}},
 	"daemon/internal/cli": {
-		[]string{"bus", "schema", "schema/schemafile", "msgclient", "internal/mtls", "internal/nearest", "daemon/internal/admin", "daemon/internal/config", "daemon/internal/demo"},
+		[]string{"bus", "schema", "schema/schemafile", "schema/apidoc", "msgclient", "internal/mtls", "internal/nearest", "daemon/internal/admin", "daemon/internal/config", "daemon/internal/demo"},
 		[]string{cobra, pflag, term, zap},
 	},
 	"daemon": {

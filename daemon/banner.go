@@ -33,7 +33,7 @@ func (s *server) banner(w io.Writer, took time.Duration) error {
 	}
 	line("  state      in memory: connections and sessions live until this ends")
 	line("Next, in this directory, in another terminal:")
-	for _, next := range commands(base, s.services[0]) {
+	for _, next := range commands(s.gates[0].Addr().String(), s.services[0]) {
 		line("  %s", next)
 	}
 	line("ready in %d ms; ctrl-C stops it", took.Milliseconds())
@@ -42,8 +42,8 @@ func (s *server) banner(w io.Writer, took time.Duration) error {
 }
 
 // commands are what to type next.
-func commands(base string, svc *msgbus.Service) []string {
-	url := base + "/" + svc.Name()
+func commands(address string, svc *msgbus.Service) []string {
+	url := "wss://" + address + "/" + svc.Name()
 	var next []string
 	var fromClient, fromService []schema.Definition
 	for _, d := range svc.Schema.Messages() {
@@ -65,7 +65,13 @@ func commands(base string, svc *msgbus.Service) []string {
 			next = append(next, send)
 		}
 	}
-	return append(next, "busd listen "+url, "busd schema show "+url)
+	if len(svc.Schema.Messages()) > 0 {
+		next = append(next, "busd listen "+url)
+	}
+	if svc.Methods != nil {
+		next = append(next, "busd call https://"+address+"/"+svc.Name()+" whoami")
+	}
+	return append(next, "busd schema show "+url)
 }
 
 // exampleOf returns a message in JSON that fits its contract, if one can be

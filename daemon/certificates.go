@@ -23,6 +23,17 @@ func (c certificates) end() time.Time {
 	return time.Time{}
 }
 
+// acceptsProxies tells whether a proxy certificate (RFC 3820) counts as its user's.
+func acceptsProxies(c *config.Config) bool { return c.Auth.Proxies == "accept" }
+
+// verifier says what certificates prove.
+func (c certificates) verifier() *mtls.Verifier {
+	for _, source := range c {
+		return source.Verifier()
+	}
+	return nil
+}
+
 // readCertificates reads the files, and keeps the keys of session tickets where
 // it is told.
 func readCertificates(c *config.Config, tickets mtls.Tickets) (certificates, error) {
@@ -37,7 +48,9 @@ func readCertificates(c *config.Config, tickets mtls.Tickets) (certificates, err
 		}
 		source, err := mtls.NewSource(
 			mtls.Files{Cert: c.TLS.Certificate, Key: c.TLS.Key, CA: c.TLS.ClientCA, Tickets: tickets},
-			mtls.Policy{Require: l.ClientCertificate == "require", Naming: naming},
+			mtls.Policy{
+				Require: l.ClientCertificate == "require", Naming: naming, HTTP2: true, Proxies: acceptsProxies(c),
+			},
 		)
 		if err != nil {
 			return nil, certificateFault(c, err)

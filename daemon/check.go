@@ -11,6 +11,7 @@ import (
 	"busd/daemon/internal/cli"
 	"busd/daemon/internal/config"
 	"busd/internal/mtls"
+	"busd/rpc"
 )
 
 // check is "busd serve --check": it reads everything that serve would read,
@@ -20,11 +21,12 @@ func (p *program) check(_ context.Context, o cli.ServeOptions) error {
 	if err != nil {
 		return err
 	}
-	for _, w := range warnings {
+	nobody, accessErr := p.checkAccess(c, o.Dev)
+	for _, w := range append(warnings, nobody...) {
 		fmt.Fprintln(o.Stderr, "busd: warning: "+w)
 	}
 	var certs certificates
-	var faults []error
+	faults := []error{accessErr}
 	if !o.Dev { // which makes its own
 		certs, err = readCertificates(c, mtls.Tickets{}) // in memory
 		faults = append(faults, err)
@@ -32,6 +34,8 @@ func (p *program) check(_ context.Context, o cli.ServeOptions) error {
 			faults = append(faults, certificateFault(c, err))
 		}
 	}
+	_, err = newAuth(c, new(mtls.Verifier)) // which nobody asks
+	faults = append(faults, err)
 	served, err := p.checkServices(c)
 	if err := together(append(faults, err)); err != nil {
 		return err
@@ -65,15 +69,23 @@ func (p *program) checkServices(c *config.Config) (names string, err error) {
 	for i, svc := range services {
 		list[i] = svc.Name()
 		svc.Init = nil // it may change the world, and this program ends here
+		if m, ok := svc.Methods.(*rpc.Service); ok {
+			m.Init = nil
+		}
 	}
-	_, err = newBus(c, silence(), services)
+	if _, err = newMethods(c, silence(), identification{}, services); err != nil {
+		return "", err
+	}
+	_, err = newBus(c, silence(), identification{}, services)
 	return strings.Join(list, ", "), err
 }
 
 func listenersOf(c *config.Config) string {
-	list := make([]string, len(c.Listeners))
-	for i, l := range c.Listeners {
-		list[i] = l.Address + " (" + l.ClientCertificate + ")"
+	var list []string
+	for _, l := range c.Listeners {
+		if serves(c, l) {
+			list = append(list, l.Address+" ("+strings.Join(append([]string{l.ClientCertificate}, l.Services...), ", ")+")")
+		}
 	}
 	return strings.Join(list, ", ")
 }

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -24,12 +25,17 @@ import (
 // listen takes all addresses; nothing is accepted yet.
 func (s *server) listen() error {
 	for i, l := range s.config.Listeners {
+		if !serves(s.config, l) {
+			s.logs.Info("listener not opened: none of its services is served", zap.String("listener", l.Address), zap.Strings("services", l.Services))
+			continue
+		}
 		inner, err := s.open(fmt.Sprintf("listeners[%d].address", i), l.Address,
 			"busd serve --listen HOST:PORT     with another port, or stop what listens on this one")
 		if err != nil {
 			return err
 		}
 		s.lines = append(s.lines, inner)
+		s.listeners = append(s.listeners, l)
 	}
 	if address := s.config.Admin.Address; address != "" {
 		inner, err := s.open("admin.address", address,
@@ -44,6 +50,11 @@ func (s *server) listen() error {
 		}
 	}
 	return nil
+}
+
+// serves tells whether anything is served on a listener.
+func serves(c *config.Config, l config.Listener) bool {
+	return len(l.Services) == 0 || slices.ContainsFunc(l.Services, func(name string) bool { return c.Services[name].Enabled })
 }
 
 // open listens on one address, which key names; advice is for whoever cannot
@@ -80,9 +91,18 @@ func unheard(err error) (bus.Code, string) {
 
 func (s *server) tlsOf(l config.Listener) *tls.Config { return s.certs[l.ClientCertificate].Config() }
 
-func (s *server) bounds() gate.Config {
+func (s *server) bounds(l config.Listener) gate.Config {
 	c := s.config
+	var vouched func(tls.ConnectionState) bool // crypto/tls knows
+	if acceptsProxies(c) {
+		verifier := s.certs[l.ClientCertificate].Verifier()
+		vouched = func(state tls.ConnectionState) bool {
+			_, err := verifier.Connection(state)
+			return err == nil
+		}
+	}
 	return gate.Config{
+		Vouched:           vouched,
 		MaxConnections:    c.Limits.Connections,
 		PerAddress:        c.Limits.UnauthenticatedPerAddress,
 		PerAddressRate:    c.Limits.NewPerAddress,

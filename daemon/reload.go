@@ -15,6 +15,14 @@ func (s *server) reload() {
 	next, warnings, err := s.program.load(s.options)
 	renewed := false
 	if err == nil {
+		var nobody []string
+		nobody, err = s.program.checkAccess(next, s.options.Dev)
+		warnings = append(warnings, nobody...)
+	}
+	if err == nil {
+		_, err = s.reloadKeys()
+	}
+	if err == nil {
 		renewed, err = s.reloadCertificates()
 	}
 	if err != nil {
@@ -38,7 +46,9 @@ func (s *server) reload() {
 			restart = append(restart, text)
 		}
 	}
-	s.apply(next)
+	if err := s.apply(next); err != nil { // it was checked: this cannot be
+		s.logs.Error("access not reloaded", zap.NamedError("reason", err))
+	}
 	s.admin.Reloaded(nil) // once it is in force
 	s.logs.Info("configuration reloaded", zap.Strings("applied", applied), zap.Strings("needs_restart", restart),
 		zap.Bool("certificates_changed", renewed), s.notAfter())
@@ -47,12 +57,23 @@ func (s *server) reload() {
 // apply puts the keys marked live in force. The configuration in force keeps
 // its other keys, so that the next reload still tells that they need a
 // restart.
-func (s *server) apply(next *config.Config) {
+func (s *server) apply(next *config.Config) error {
 	s.config.Deny, s.config.Log.Level = next.Deny, next.Log.Level
 	for _, g := range s.gates {
 		g.SetDeny(next.Deny)
 	}
 	s.logs.setLevel(next.Log.Level)
+	s.config.Access = next.Access
+	for name, said := range next.Services {
+		now := s.config.Services[name]
+		now.Access = said.Access
+		s.config.Services[name] = now
+	}
+	if err := s.policy.Swap(s.program.accessOf(s.config, s.options.Dev)); err != nil {
+		return err
+	}
+	s.bus.AccessChanged()
+	return nil
 }
 
 func (s *server) reloadCertificates() (changed bool, err error) {

@@ -19,6 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"busd/access"
 	"busd/bus"
 	"busd/daemon/internal/cli"
 	"busd/internal/mtls"
@@ -42,7 +43,10 @@ func (pong) MessageName() string { return "Pong" }
 
 // newService answers pings, unless handle does something else.
 func newService(name string, handle func(ctx context.Context)) *msgbus.Service {
-	svc := &msgbus.Service{Schema: schema.MustNew(name, schema.Of[ping](schema.FromClient), schema.Of[pong](schema.FromService))}
+	svc := &msgbus.Service{
+		Schema: schema.MustNew(name, schema.Of[ping](schema.FromClient), schema.Of[pong](schema.FromService)),
+		Allow:  access.Authenticated,
+	}
 	msgbus.Handle(svc, func(ctx context.Context, c *msgbus.Conn, m ping) error {
 		if handle != nil {
 			handle(ctx)

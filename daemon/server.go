@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -13,19 +12,19 @@ import (
 
 	"go.uber.org/zap"
 
+	"busd/access"
 	"busd/daemon/internal/admin"
 	"busd/daemon/internal/cli"
 	"busd/daemon/internal/config"
 	"busd/daemon/internal/gate"
+	"busd/internal/auth"
 	"busd/internal/mtls"
 	"busd/msgbus"
+	"busd/rpc"
 )
 
 // certificatePoll is how often certificate files are looked at.
 const certificatePoll = 10 * time.Second
-
-// headerSlop is what net/http reads beyond MaxHeaderBytes.
-const headerSlop = 4096
 
 // A server is a running busd.
 type server struct {
@@ -35,11 +34,15 @@ type server struct {
 	logs      *logs
 	pki       *devPKI // nil: not in development mode
 	services  []*msgbus.Service
+	policy    *access.Policy
+	auth      *auth.Authenticator
+	methods   *rpc.Server // nil: no service has any
 	bus       *msgbus.Server
 	certs     certificates
-	lines     []net.Listener // the gates'
+	listeners []config.Listener // those that are opened
+	lines     []net.Listener    // theirs, and of the gates
 	gates     []*gate.Gate
-	http      *http.Server
+	web       []*http.Server // one for each gate
 	admin     *admin.Admin
 	adminLine net.Listener // nil: there is none
 	adminHTTP *http.Server
@@ -80,16 +83,18 @@ func (s *server) build() (err error) {
 	if s.certs, err = readCertificates(c, s.tickets()); err != nil {
 		return err
 	}
-	for i, l := range c.Listeners {
-		s.gates = append(s.gates, gate.New(s.lines[i], s.tlsOf(l), s.bounds()))
+	for i, l := range s.listeners {
+		s.gates = append(s.gates, gate.New(s.lines[i], s.tlsOf(l), s.bounds(l)))
 	}
 	if s.services, err = s.program.enabled(c); err != nil {
 		return err
 	}
-	if s.bus, err = newBus(c, s.logs, s.services); err != nil {
+	if err = s.join(); err != nil {
 		return err
 	}
-	s.http = s.newHTTP()
+	for _, l := range s.listeners {
+		s.web = append(s.web, s.newHTTP(l))
+	}
 	s.admin = s.newAdmin()
 	if s.adminLine != nil {
 		s.adminHTTP = newAdminHTTP(s.admin, s.adminLine.Addr(), s.httpLog())
@@ -97,42 +102,42 @@ func (s *server) build() (err error) {
 	return nil
 }
 
-func (s *server) newHTTP() *http.Server {
+// join makes one bus of the services, their methods, and who may use them.
+func (s *server) join() (err error) {
 	c := s.config
-	var protocols http.Protocols
-	protocols.SetHTTP1(true)
-	return &http.Server{
-		Handler:           s.bus,
-		ReadHeaderTimeout: c.Timeouts.Request,
-		// A body may not drip; an upgraded connection has clocks of its own.
-		ReadTimeout:    c.Timeouts.Request,
-		WriteTimeout:   c.Timeouts.Request + c.Timeouts.Hello,
-		IdleTimeout:    c.Timeouts.Idle,
-		MaxHeaderBytes: int(c.Limits.HeaderSize) - headerSlop,
-		Protocols:      &protocols,
-		ErrorLog:       s.httpLog(),
+	if s.policy, err = access.New(s.program.accessOf(c, s.options.Dev)); err != nil {
+		return accessFault(c, err)
 	}
-}
-
-// httpLog is where net/http says what it cannot tell anybody else.
-func (s *server) httpLog() *log.Logger {
-	l, err := zap.NewStdLogAt(s.logs.Named("http"), zap.WarnLevel)
-	if err != nil { // only for a level that does not exist
-		panic(err)
+	if s.auth, err = newAuth(c, s.certs.verifier()); err != nil {
+		return err
 	}
-	return l
+	id := identification{access: s.policy, authenticate: s.auth.Authenticate}
+	if s.methods, err = newMethods(c, s.logs, id, s.services); err != nil {
+		return err
+	}
+	s.bus, err = newBus(c, s.logs, id, s.services)
+	return err
 }
 
 func (s *server) newAdmin() *admin.Admin {
 	return admin.New(admin.Config{
 		Version: cli.Version, Revision: revision(), Node: s.config.Node.Name,
 		Services:        s.bus.Stats,
+		Calls:           s.calls,
 		Transport:       s.transport,
 		CertificateEnd:  s.certs.end,
 		LogLinesDropped: s.logs.writer.dropped.Load,
 		SessionsAtRest:  s.bus.SessionsAtRest,
 		Drain:           s.askDrain,
 	})
+}
+
+// calls are what was counted of the methods.
+func (s *server) calls() []rpc.ServiceStats {
+	if s.methods == nil {
+		return nil
+	}
+	return s.methods.Stats()
 }
 
 func revision() string {
@@ -148,8 +153,8 @@ func revision() string {
 
 // start begins to accept.
 func (s *server) start(ctx context.Context) {
-	for _, g := range s.gates {
-		s.work.Go(func() { s.ended("listener "+g.Addr().String(), s.http.Serve(g)) })
+	for i, g := range s.gates {
+		s.work.Go(func() { s.ended("listener "+g.Addr().String(), s.web[i].Serve(g)) })
 	}
 	if s.adminLine != nil {
 		s.work.Go(func() { s.ended("admin listener", s.adminHTTP.Serve(s.adminLine)) })
@@ -157,6 +162,7 @@ func (s *server) start(ctx context.Context) {
 	for _, source := range s.certs {
 		s.work.Go(func() { _ = source.Run(ctx, certificatePoll, s.polled) }) // ends with ctx, and only so
 	}
+	s.work.Go(func() { _ = s.auth.Run(ctx, certificatePoll, s.keysPolled) }) // as above
 	s.admin.SetPhase(admin.Serving)
 }
 
@@ -197,7 +203,11 @@ func (p *program) serve(ctx context.Context, o cli.ServeOptions) (err error) {
 	}
 	l := newLogs(o.Stderr, c.Log)
 	defer l.close()
-	for _, w := range warnings {
+	nobody, err := p.checkAccess(c, o.Dev)
+	if err != nil {
+		return err
+	}
+	for _, w := range append(warnings, nobody...) {
 		l.Warn("configuration", zap.String("warning", w))
 	}
 	s, err := newServer(p, o, c, l)

@@ -1,12 +1,15 @@
 package daemon
 
 import (
+	"net/http"
 	"time"
 
+	"busd/access"
 	"busd/bus"
 	"busd/daemon/internal/cli"
 	"busd/daemon/internal/config"
 	"busd/msgbus"
+	"busd/rpc"
 )
 
 // load reads the configuration that the command line, the environment and the
@@ -55,6 +58,9 @@ func (p *program) enabled(c *config.Config) ([]*msgbus.Service, error) {
 		if said.Window != nil {
 			svc.Window = windowOf(*said.Window)
 		}
+		if f := boundMethods(c, svc, said.Methods); f != nil {
+			faults = append(faults, f)
+		}
 		credit := svc.Credit
 		if credit == 0 {
 			credit = msgbus.DefaultCredit
@@ -70,6 +76,28 @@ func (p *program) enabled(c *config.Config) ([]*msgbus.Service, error) {
 	return services, nil
 }
 
+// boundMethods puts the bounds that an operator sets in force for a service's
+// methods.
+func boundMethods(c *config.Config, svc *msgbus.Service, said config.ServiceMethods) *config.Fault {
+	if said == (config.ServiceMethods{}) {
+		return nil
+	}
+	m, ok := svc.Methods.(*rpc.Service)
+	if !ok {
+		return c.Fault("services."+svc.Name()+".methods", "the service has no methods")
+	}
+	if said.MaxBody > 0 {
+		m.MaxBody = int64(said.MaxBody)
+	}
+	if said.MaxConcurrent > 0 {
+		m.MaxConcurrent = said.MaxConcurrent
+	}
+	if said.Timeout > 0 {
+		m.Timeout = said.Timeout
+	}
+	return nil
+}
+
 // windowOf is what an operator says of a service's window as the service takes
 // it: there 0 is the default, and less is none.
 func windowOf(said time.Duration) time.Duration {
@@ -79,14 +107,35 @@ func windowOf(said time.Duration) time.Duration {
 	return said
 }
 
-// newBus makes the bus of the services. What it finds wrong with them is a
-// mistake of this program, and of nobody who runs it: an internal error. What a
-// service's Init returns stays as it is.
-func newBus(c *config.Config, logs *logs, services []*msgbus.Service) (*msgbus.Server, error) {
+// identification says who is who: for both buses alike.
+type identification struct {
+	access       *access.Policy
+	authenticate func(*http.Request) (access.Caller, *bus.Error)
+}
+
+// newMethods readies the methods of the services; nil: there are none.
+func newMethods(c *config.Config, logs *logs, id identification, services []*msgbus.Service) (*rpc.Server, error) {
+	var methods []*rpc.Service
+	for _, svc := range services {
+		if m, ok := svc.Methods.(*rpc.Service); ok {
+			methods = append(methods, m)
+		}
+	}
+	if methods == nil {
+		return nil, nil //nolint:nilnil // as it says
+	}
+	s, err := rpc.NewServer(rpc.Config{Logger: logs.Logger, Access: id.access, Authenticate: id.authenticate, Origins: c.Origins}, methods...)
+	return s, mistake(err)
+}
+
+// newBus makes the bus of the services, whose methods are ready.
+func newBus(c *config.Config, logs *logs, id identification, services []*msgbus.Service) (*msgbus.Server, error) {
 	b, err := msgbus.NewServer(msgbus.Config{
 		Logger:           logs.Logger,
 		Node:             c.Node.Name,
 		PeerName:         c.TLS.PeerName,
+		Access:           id.access,
+		Authenticate:     id.authenticate,
 		Origins:          c.Origins,
 		MaxConns:         c.Limits.Connections,
 		MaxConnsPerPeer:  c.Limits.ConnectionsPerPeer,
@@ -95,8 +144,15 @@ func newBus(c *config.Config, logs *logs, services []*msgbus.Service) (*msgbus.S
 		Idle:             c.KeepAlive.Idle,
 		HelloTimeout:     c.Timeouts.Hello,
 	}, services...)
+	return b, mistake(err)
+}
+
+// mistake makes an internal error of what is wrong with the services themselves:
+// it is the fault of this program, and of nobody who runs it. What a service's
+// Init returns stays as it is.
+func mistake(err error) error {
 	if e, own := err.(*bus.Error); own { //nolint:errorlint // Init's are wrapped
-		return nil, bus.Wrap(bus.CodeInternal, err, e.Reason)
+		return bus.Wrap(bus.CodeInternal, err, e.Reason)
 	}
-	return b, err
+	return err
 }

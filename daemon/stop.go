@@ -70,12 +70,16 @@ func (s *server) stop(why error, r admin.DrainRequest) error {
 		}
 	})
 	s.closeGates()
+	// Callers go elsewhere as soon as their calls are answered: an HTTP connection
+	// that waits for the next one is closed now, not when the last client has moved.
+	calls := make(chan error, 1)
+	go func() { calls <- s.shutdown(ctx) }() // received below
 	err := s.bus.Drain(ctx, r.Target)
+	if callErr := <-calls; err == nil && callErr != nil {
+		err = bus.Wrap(bus.CodeDeadlineExceeded, callErr, "calls were cut off: the time was over")
+	}
 	close(stopWatching)
 	watch.Wait()
-	if httpErr := s.http.Shutdown(ctx); httpErr != nil {
-		_ = s.http.Close() // the time is over
-	}
 	select {
 	case <-forced:
 		err = bus.Wrap(bus.CodeCanceled, context.Canceled, "stopped at once by a second signal: what clients were doing was cut off")

@@ -110,7 +110,7 @@ func (g *greeting) leftBehind(c *Conn, returned <-chan outcome) {
 		g.onDrop(c, c.link.Cause())
 	}
 	g.server.registry.over(c)
-	g.server.gate.leave(g.service, g.peer.Name)
+	g.server.gate.leave(g.service, g.caller.Peer.Name)
 }
 
 // late says why a connection was not accepted in time.

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"busd/access"
 	"busd/bus"
 	"busd/internal/link"
 	"busd/internal/wire"
@@ -22,7 +23,9 @@ type Conn struct {
 	service  *Service
 	trid     bus.TRID
 	identity bus.Identity
-	peer     bus.Peer
+	caller   access.Caller
+	claim    access.Claim
+	grant    *access.Grant
 	remote   string
 	args     atomic.Pointer[map[string]any]
 	program  Program
@@ -33,6 +36,7 @@ type Conn struct {
 	link     *link.Link
 	gone     chan struct{} // closed once no callback of the service runs for it any more
 
+	permits atomic.Pointer[permits]
 	in, out atomic.Uint64
 }
 
@@ -47,7 +51,11 @@ func (c *Conn) TRID() bus.TRID { return c.trid }
 func (c *Conn) Identity() bus.Identity { return c.identity }
 
 // Peer is what the client's certificate proves.
-func (c *Conn) Peer() bus.Peer { return c.peer }
+func (c *Conn) Peer() bus.Peer { return c.caller.Peer }
+
+// Grant says who the client is here, by what was decided as it connected. It must
+// not be changed.
+func (c *Conn) Grant() *access.Grant { return c.grant }
 
 // Service is the service that the client is connected to.
 func (c *Conn) Service() *Service { return c.service }

@@ -40,12 +40,19 @@ func (h *handling) Value(key any) any {
 	return h.Context.Value(key)
 }
 
-// Handle finds the handler by the message's name and runs it.
+// Handle finds the handler by the message's name, and runs it if the client may
+// send that.
 func (d *dispatch) Handle(ctx context.Context, in *link.Incoming) error {
+	if in.Kind == wire.Call {
+		return d.call(ctx, in)
+	}
 	s := d.conn.service
 	h := s.handlers[in.Message.Name()]
 	if h == nil {
 		return bus.Errorf(bus.CodeUnimplemented, "nobody handles message %s here", in.Message.Name())
+	}
+	if denied := d.conn.maySend(h); denied != nil {
+		return denied
 	}
 	d.conn.in.Add(1)
 	begin := time.Now()
@@ -78,17 +85,26 @@ func (d *dispatch) Goaway(*wire.GoawayFrame) {
 }
 
 // Failed logs what went wrong with a message, at either end. Contents are not
-// logged: the reasons name attributes and types, not values.
-func (d *dispatch) Failed(message string, err *bus.Error) {
-	fields := []zap.Field{keys.Message(message), keys.Code(err), keys.Reason(err)}
+// logged: the reasons name attributes and types, not values. Of calls it logs those
+// that panicked: what the others come to is said by who answers them.
+func (d *dispatch) Failed(in *link.Incoming, err *bus.Error) {
+	fields := []zap.Field{keys.Code(err), keys.Reason(err)}
+	if in == nil {
+		d.log.Warn("message failed at the client", fields...)
+		return
+	}
 	var panicked *link.PanicError
 	switch {
+	case errors.As(err, &panicked) && in.Kind == wire.Call:
+		d.log.Error("method panicked", append(fields, zap.String("method", in.Name), keys.Stack(panicked.Stack))...)
 	case errors.As(err, &panicked):
-		d.log.Error("handler panicked", append(fields, keys.Stack(panicked.Stack))...)
-	case err.Remote:
-		d.log.Warn("message failed at the client", fields...)
-	default:
-		d.log.Warn("message failed", fields...)
+		d.log.Error("handler panicked", append(fields, keys.Message(in.Name), keys.Stack(panicked.Stack))...)
+	case in.Kind != wire.Call:
+		d.log.Warn("message failed", append(fields, keys.Message(in.Name))...)
 	}
-	d.conn.service.stats.failed(message)
+	if in.Kind == wire.Call {
+		d.conn.service.stats.callsFailed.Add(1)
+	} else {
+		d.conn.service.stats.failed(in.Name)
+	}
 }

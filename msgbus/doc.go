@@ -13,6 +13,21 @@
 // sending, unless their handler says [Handler.AtOnce]; connections run
 // concurrently. OnDrop comes once, after the last handler has returned.
 //
+// # Methods
+//
+// A service may answer calls too: its [Methods] get those that come over
+// connections, and what is POSTed to its path. Calls run beside each other, at
+// most [CallsAtOnce] of a connection, and beside messages; they have no order. To
+// the caller a call is what a request is: it is answered once, also over a cut.
+//
+// # Access
+//
+// Who may connect, and who may send which message and call which method, is said by
+// the rules of the service and of [Config.Access]. Each connection is decided anew,
+// a resume too, and so is each message and call: a policy that is swapped counts at
+// once. permission_denied ends no connection, but for those that
+// [Server.AccessChanged] finds may not be any more.
+//
 // # Sessions
 //
 // A client that loses its line comes back within the service's window and goes on
@@ -28,6 +43,6 @@
 // code, reason and path, and is then dropped, to come back after a pause and go on
 // with its session, unless the handler says [Handler.KeepOnError] or the service does.
 //
-// msgbus does not listen, and does not know tasks, other nodes (it asks a
-// [Relay]) or the client.
+// msgbus does not listen, and does not know how a method is called (it asks
+// [Methods]), tasks, other nodes (it asks a [Relay]) or the client.
 package msgbus

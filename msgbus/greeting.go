@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"busd/access"
 	"busd/bus"
 	"busd/internal/keys"
 	"busd/internal/link"
@@ -21,7 +22,7 @@ import (
 type greeting struct {
 	server  *Server
 	service *Service
-	peer    bus.Peer
+	caller  access.Caller
 	remote  string
 	socket  *ws.Socket
 	began   time.Time
@@ -34,7 +35,7 @@ func (g *greeting) run() {
 	s := g.server
 	defer func() {
 		if !g.behind { // else OnConnect's goroutine does
-			s.gate.leave(g.service, g.peer.Name)
+			s.gate.leave(g.service, g.caller.Peer.Name)
 		}
 	}()
 	hello, err := g.readHello()
@@ -43,6 +44,9 @@ func (g *greeting) run() {
 		return
 	}
 	c, err := g.conn(hello)
+	if err == nil {
+		err = g.authorize(c)
+	}
 	if err != nil {
 		g.refuse(err)
 		return
@@ -87,7 +91,7 @@ func (g *greeting) lost(older *Conn) {
 
 // refuse ends a connection that was not welcomed.
 func (g *greeting) refuse(err error) {
-	g.server.log.Info("connection refused", keys.Service(g.service.Name()), keys.Peer(g.peer),
+	g.server.log.Info("connection refused", keys.Service(g.service.Name()), keys.Peer(g.caller.Peer),
 		keys.Remote(g.remote), keys.Code(err), keys.Reason(err))
 	g.service.stats.refused(bus.CodeOf(err))
 	link.Refuse(g.socket, err)
@@ -141,7 +145,7 @@ const maxCredit = 1 << 30
 
 // conn makes the connection's object, with its identity.
 func (g *greeting) conn(hello *wire.HelloFrame) (*Conn, error) {
-	identity := g.peer.Name
+	identity := g.caller.Peer.Name
 	if g.service.Identity == PerClient {
 		if err := bus.CheckInstance(hello.Instance); err != nil {
 			return nil, err
@@ -152,11 +156,16 @@ func (g *greeting) conn(hello *wire.HelloFrame) (*Conn, error) {
 	if err != nil {
 		return nil, link.AsFault(err)
 	}
+	claim, err := claimOf(args)
+	if err != nil {
+		return nil, err
+	}
 	c := &Conn{
 		service:  g.service,
 		trid:     bus.NewTRID(),
 		identity: bus.Identity(identity),
-		peer:     g.peer,
+		caller:   g.caller,
+		claim:    claim,
 		remote:   g.remote,
 		program:  Program{hello.Client.Name, hello.Client.Version},
 		since:    g.began,
@@ -165,6 +174,17 @@ func (g *greeting) conn(hello *wire.HelloFrame) (*Conn, error) {
 	}
 	c.args.Store(&args)
 	return c, nil
+}
+
+// authorize decides whether the client may connect: each time that it comes, also
+// with a session.
+func (g *greeting) authorize(c *Conn) error {
+	grant, denied := g.service.guard.Connect(&c.caller, c.claim)
+	if denied != nil {
+		return denied
+	}
+	c.grant = grant
+	return nil
 }
 
 func (g *greeting) link(c *Conn, held *agentSession, log *zap.Logger) *link.Link {
@@ -203,7 +223,8 @@ func (g *greeting) live(c *Conn, hello *wire.HelloFrame, got claim, log *zap.Log
 		g.leave(got.carrier)
 	}
 	s.greetLate(c)
-	log.Info("connection opened", keys.Peer(c.peer), keys.Remote(c.remote), zap.Bool("resumed", got.resumed),
+	s.recheck(c) // whom AccessChanged has not found yet
+	log.Info("connection opened", keys.Peer(c.caller.Peer), keys.Remote(c.remote), zap.Bool("resumed", got.resumed),
 		zap.String("client", c.program.Name), zap.String("client_version", c.program.Version))
 	g.service.stats.opened(got.resumed, got.reason)
 	s.gate.pace.welcomed()

@@ -213,3 +213,25 @@ func (r *raw) wantNew() {
 		r.t.Fatalf("%s: got welcome %+v, refused %v; want a new session", r.hello.Instance, r.welcome, r.refused)
 	}
 }
+
+// call calls a method, and returns the error that answers it, or nil.
+func (r *raw) call(method string, args []byte) error {
+	r.t.Helper()
+	r.said++
+	n := r.said
+	r.write(wire.AppendNumber(nil, wire.AppendCall(nil, method, args, 0), n))
+	for {
+		f := r.next()
+		if f.Re != n || (f.Kind != wire.Answer && f.Kind != wire.Error) {
+			continue
+		}
+		if f.Kind == wire.Answer {
+			return nil
+		}
+		e, err := wire.DecodeError(f.Body)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		return e
+	}
+}

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"busd/access"
 	"busd/bus"
 	"busd/internal/keys"
 	"busd/internal/link"
@@ -76,6 +77,13 @@ type Config struct {
 	// means the same), or one or more of "spiffe", "uri", "dns", "email",
 	// "cn", "dn", of which the first that the certificate has is taken.
 	PeerName []string
+	// Access says who is who and who may do what; nil is [access.Open]. After it was
+	// swapped, [Server.AccessChanged] is to be called.
+	Access *access.Policy
+	// Authenticate finds out who sends a request; nobody is the zero Caller, and a
+	// credential that is no good an error. Stable connections are for certificates:
+	// a token opens none. nil: by the TLS certificate alone, named as PeerName says.
+	Authenticate func(*http.Request) (access.Caller, *bus.Error)
 	// Origins are the values of the Origin header that may open a connection.
 	// Browsers send one, agents none; nil refuses them all.
 	Origins []string
@@ -111,6 +119,9 @@ func (c *Config) complete() error {
 	if c.Relay == nil {
 		c.Relay = alone{}
 	}
+	if c.Access == nil {
+		c.Access = access.Open()
+	}
 	c.MaxConns = orDefault(c.MaxConns, DefaultMaxConns)
 	c.MaxConnsPerPeer = orDefault(c.MaxConnsPerPeer, DefaultMaxConnsPerPeer)
 	c.MaxSessionMemory = orDefault(c.MaxSessionMemory, DefaultMaxSessionMemory)
@@ -134,8 +145,10 @@ func (c *Config) complete() error {
 }
 
 // A Server holds the connections of its services. It is an http.Handler for
-// paths "/System/Component", and never listens. The requests must come over
-// TLS with client certificates verified; those without are answered 401.
+// paths "/System/Component", and, where a service has methods, one element below
+// them; it never listens. The requests must come over TLS with client certificates
+// verified, or with what [Config.Authenticate] takes; those without are answered
+// 401, unless they are calls: whom a method wants is its own business.
 //
 // Its methods may be called concurrently.
 type Server struct {
@@ -159,6 +172,7 @@ type Server struct {
 // send, or if a service's Init fails; then it may be tried again with the same
 // services.
 func NewServer(cfg Config, services ...*Service) (*Server, error) {
+	asked := cfg.Access
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
@@ -174,7 +188,12 @@ func NewServer(cfg Config, services ...*Service) (*Server, error) {
 	s.gate.init(cfg)
 	s.patience, s.halt = context.WithCancel(context.Background())
 	for _, svc := range services {
-		if err := svc.complete(); err != nil {
+		if b, ok := svc.Methods.(binder); ok {
+			if err := b.Bind(asked, cfg.Authenticate, cfg.Logger); err != nil {
+				return nil, err
+			}
+		}
+		if err := svc.complete(cfg.Access); err != nil {
 			return nil, err
 		}
 		for _, name := range append([]string{svc.Name()}, svc.Aliases...) {

@@ -2,10 +2,10 @@ package msgbus
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 	"time"
 
+	"busd/access"
 	"busd/bus"
 	"busd/internal/link"
 	"busd/internal/wire"
@@ -40,12 +40,16 @@ const (
 	OlderWins
 )
 
-// A Service is one contract and what this program does with it. Fill in the
+// A Service is one contract and what this program does with it: messages, methods,
+// or both. Fill in the
 // fields, register handlers with [Handle], and give it to [NewServer]; after
 // that it must not be changed. Its methods may be called concurrently.
 type Service struct {
-	// Schema is the contract. Required; before the first [Handle].
+	// Schema is the contract; before the first [Handle]. Required, unless there are
+	// Methods. [NewServer] adds those to it.
 	Schema *schema.Schema
+	// Methods answer calls, over connections and by HTTP; nil: there are none.
+	Methods Methods
 	// Aliases are further names, "System/Component", that the service answers
 	// to.
 	Aliases []string
@@ -75,6 +79,15 @@ type Service struct {
 	// does nothing.
 	OnGone func(ctx context.Context, identity bus.Identity, why error)
 
+	// Allow is who may send the messages that have no rule of their own; the zero
+	// rule: whom the default of Methods lets. Rules are those rules, by message.
+	// AllowConnect is who may connect; the zero rule: whoever may send or call
+	// anything. What an operator says in [Config.Access] goes first. Where nobody
+	// says anything of a message, nobody may send it, or, without Config.Access,
+	// everybody with a certificate.
+	Allow, AllowConnect access.Rule
+	Rules               map[string]access.Rule
+
 	Identity  IdentityPolicy
 	Duplicate DuplicatePolicy
 	// KeepOnError keeps the connection when a one-way message fails, for all
@@ -94,104 +107,20 @@ type Service struct {
 	Window time.Duration
 
 	contract *wire.Contract
+	guard    *access.Guard
 	handlers map[string]*Handler
+	methods  map[string]int         // by name: its index in permits
 	server   atomic.Pointer[Server] // nil: none has it
 	groups   groups
 	stats    serviceStats
 }
 
 // Name returns the service's name, "System/Component".
-func (s *Service) Name() string { return s.Schema.Service() }
-
-// A Handler is a registered handler. Its methods are for the time before
-// [NewServer] and return it, so that they can be chained to [Handle].
-type Handler struct {
-	service *Service
-	message string
-	atOnce  int
-	keep    bool
-	call    func(ctx context.Context, c *Conn, body []byte) error
-}
-
-// AtOnce lets up to n messages of this type be handled at a time for each
-// connection; their handlers are started in the order of sending, and then race.
-// n must be positive.
-func (h *Handler) AtOnce(n int) *Handler {
-	if n < 1 {
-		panic(fmt.Sprintf("msgbus: %s: AtOnce(%d): want a positive number", h.message, n))
+func (s *Service) Name() string {
+	if s.Schema == nil && s.Methods != nil {
+		return s.Methods.Name()
 	}
-	h.service.mustBeOpen()
-	h.atOnce = n
-	return h
-}
-
-// KeepOnError keeps the connection when a one-way message of this type fails.
-func (h *Handler) KeepOnError() *Handler {
-	h.service.mustBeOpen()
-	h.keep = true
-	return h
-}
-
-// Handle registers fn for messages of type M, a struct or a pointer to one. It
-// panics if the contract has no such message, if clients may not send it, if M
-// does not fit it, if there is a handler already, or if the service has been
-// given to a server: all of these are mistakes of the program, found as it
-// starts.
-//
-// The message is fn's own. ctx ends when the connection's handlers must, and
-// for a request when its time is over or its sender cancels it. What fn sends
-// it sends with ctx (see [Conn.Send]). What fn returns follows the error rule
-// in the package's documentation.
-func Handle[M schema.Message](s *Service, fn func(ctx context.Context, c *Conn, m M) error) *Handler {
-	m := s.register(wire.NameOf[M]())
-	unpack, err := wire.UnpackerFor[M](m)
-	if err != nil {
-		panic(fmt.Sprintf("msgbus: %s: %v", m.Name(), err))
-	}
-	return s.add(m, func(ctx context.Context, c *Conn, body []byte) error {
-		msg, err := unpack(body)
-		if err != nil {
-			return err
-		}
-		return fn(ctx, c, msg)
-	})
-}
-
-// HandleRecord registers fn for a message that has no Go type here. It panics
-// as [Handle] does.
-func HandleRecord(s *Service, message string, fn func(ctx context.Context, c *Conn, m *schema.Record) error) *Handler {
-	m := s.register(message)
-	return s.add(m, func(ctx context.Context, c *Conn, body []byte) error {
-		record, err := m.Record(body)
-		if err != nil {
-			return err
-		}
-		return fn(ctx, c, record)
-	})
-}
-
-// register finds the message of a handler to be.
-func (s *Service) register(message string) *wire.Message {
-	s.mustBeOpen()
-	m, ok := s.compiled().Message(message)
-	switch {
-	case !ok:
-		panic(fmt.Sprintf("msgbus: the contract of %s has no message %s", s.Name(), message))
-	case m.Definition().From == schema.FromService:
-		panic(fmt.Sprintf("msgbus: %s: clients never send it, so it needs no handler", message))
-	case s.handlers[message] != nil:
-		panic(fmt.Sprintf("msgbus: %s has a handler already", message))
-	}
-	return m
-}
-
-func (s *Service) add(m *wire.Message, call func(context.Context, *Conn, []byte) error) *Handler {
-	h := &Handler{service: s, message: m.Name(), atOnce: 1, call: call}
-	if s.handlers == nil {
-		s.handlers = map[string]*Handler{}
-	}
-	s.handlers[m.Name()] = h
-	return h
+	return s.Schema.Service()
 }
 
 func (s *Service) mustBeOpen() {
@@ -211,14 +140,22 @@ func (s *Service) compiled() *wire.Contract {
 }
 
 // complete checks a service that is given to a server, and fills in defaults.
-func (s *Service) complete() error {
-	if s.Schema == nil {
-		return bus.Errorf(bus.CodeInvalidArgument, "a service without a schema")
+func (s *Service) complete(policy *access.Policy) error {
+	if s.Schema == nil && s.Methods == nil {
+		return bus.Errorf(bus.CodeInvalidArgument, "a service without a schema and without methods")
 	}
 	if s.server.Load() != nil {
 		return bus.Errorf(bus.CodeInvalidArgument, "service %s belongs to a server already", s.Name())
 	}
+	if err := s.joinMethods(); err != nil {
+		return err
+	}
 	s.contract = s.compiled()
+	rules, err := s.rules()
+	if err != nil {
+		return err
+	}
+	s.guard = policy.Guard(s.Name(), rules)
 	s.MaxConns = orDefault(s.MaxConns, DefaultMaxConns)
 	if s.Window == 0 {
 		s.Window = DefaultWindow

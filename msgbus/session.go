@@ -57,7 +57,7 @@ func (s *agentSession) holder() holder { return holder{s.service, s.identity} }
 // how much more it keeps while nothing carries it.
 func newSession(id string, c *Conn, window time.Duration, credit int, grew func(*agentSession, int)) *agentSession {
 	s := &agentSession{
-		id: id, service: c.service, identity: c.identity, peer: c.peer.Name, window: window,
+		id: id, service: c.service, identity: c.identity, peer: c.caller.Peer.Name, window: window,
 		limit: min(DefaultMaxMessage, credit/4), gone: make(chan struct{}),
 	}
 	cfg := link.StreamConfig{Grant: c.service.Credit, Credit: credit, Buffer: session.DefaultBuffer}

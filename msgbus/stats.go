@@ -33,6 +33,9 @@ type ServiceStats struct {
 	Dropped  map[bus.Code]uint64
 	Refused  map[bus.Code]uint64
 	Messages []MessageStats
+	// Calls counts the calls over connections that were answered with a result,
+	// CallsFailed those that were answered with an error.
+	Calls, CallsFailed uint64
 	// Sessions is how many there are now, with a connection or without.
 	Sessions int
 	// Resumed counts the connections that went on with a session, NotResumed, by
@@ -64,6 +67,8 @@ type serviceStats struct {
 	messages map[string]*messageStats // fixed once the server is made
 	connects atomic.Uint64
 	resumed  atomic.Uint64
+
+	calls, callsFailed atomic.Uint64
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -150,6 +155,7 @@ func (s *Service) snapshot() ServiceStats {
 	st.NotResumed = maps.Clone(s.stats.notResumed)
 	s.stats.mu.Unlock()
 	st.Resumed = s.stats.resumed.Load()
+	st.Calls, st.CallsFailed = s.stats.calls.Load(), s.stats.callsFailed.Load()
 	sessions, counts := s.sessions()
 	st.Sessions = len(sessions)
 	for _, each := range sessions {

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"busd/bus"
@@ -15,15 +14,21 @@ import (
 )
 
 // ServeHTTP answers what stands on a service's path: an upgrade opens a stable
-// connection, a plain GET shows the contract.
+// connection, a plain GET shows the contract, a POST, there or one element below,
+// calls a method.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	svc := s.services[strings.TrimPrefix(r.URL.Path, "/")]
+	svc, canonical, below := s.find(r.URL)
 	switch {
-	case svc == nil || r.URL.RawPath != "" || !strings.HasPrefix(r.URL.Path, "/"):
+	case svc == nil:
 		s.refuse(w, r, http.StatusNotFound, bus.Errorf(bus.CodeNotFound, "no service at this path: want /System/Component, as the service is named"))
+	case r.Method == http.MethodPost && svc.Methods != nil:
+		callByHTTP(w, r, svc, canonical)
+	case below:
+		s.notAllowed(w, r, "POST", "POST")
+	case r.Method != http.MethodGet && r.Method != http.MethodHead && svc.Methods != nil:
+		s.notAllowed(w, r, "GET, HEAD, POST", "GET or POST")
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		w.Header().Set("Allow", "GET, HEAD")
-		s.refuse(w, r, http.StatusMethodNotAllowed, bus.Errorf(bus.CodeUnimplemented, "method %s: want GET", r.Method))
+		s.notAllowed(w, r, "GET, HEAD", "GET")
 	case ws.IsUpgrade(r):
 		s.upgrade(w, r, svc)
 	default:
@@ -31,23 +36,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// peer names who the verified certificate is of. Nobody gets 401, a
-// certificate that yields no name 403.
-func (s *Server) peer(w http.ResponseWriter, r *http.Request) (bus.Peer, bool) {
-	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
-		s.refuse(w, r, http.StatusUnauthorized, bus.Errorf(bus.CodeUnauthenticated, "a client certificate is wanted, and none was given"))
-		return bus.Peer{}, false
-	}
-	peer, err := s.naming.Peer(*r.TLS)
-	if err != nil {
-		s.refuse(w, r, http.StatusForbidden, bus.Wrap(bus.CodePermissionDenied, err, "the certificate has no name that may connect here"))
-		return bus.Peer{}, false
-	}
-	return peer, true
+// notAllowed answers an HTTP method that is not served at a path.
+func (s *Server) notAllowed(w http.ResponseWriter, r *http.Request, allow, want string) {
+	w.Header().Set("Allow", allow)
+	s.refuse(w, r, http.StatusMethodNotAllowed, bus.Errorf(bus.CodeUnimplemented, "method %s: want %s", r.Method, want))
 }
 
 func (s *Server) showContract(w http.ResponseWriter, r *http.Request, svc *Service) {
-	if _, ok := s.peer(w, r); !ok {
+	if _, ok := s.knows(w, r, svc.mayRead); !ok {
 		return
 	}
 	tag := strconv.Quote(svc.Schema.Fingerprint())
@@ -57,7 +53,7 @@ func (s *Server) showContract(w http.ResponseWriter, r *http.Request, svc *Servi
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(svc.Schema.JSON()) // a client that has gone is its own loss
+	_, _ = w.Write(svc.Schema.JSON()) //nolint:gosec // nothing of the request is in it; a client that has gone is its own loss
 }
 
 // upgrade looks at everything that can be refused with a status, and then
@@ -67,7 +63,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, svc *Service) {
 		s.refuse(w, r, http.StatusForbidden, bus.Errorf(bus.CodePermissionDenied, "a page of this origin may not connect"))
 		return
 	}
-	peer, ok := s.peer(w, r)
+	caller, ok := s.knows(w, r, mayConnect)
 	if !ok {
 		return
 	}
@@ -77,17 +73,17 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, svc *Service) {
 		s.refuse(w, r, http.StatusUpgradeRequired, bus.Errorf(bus.CodeUnsupportedVersion, "want the subprotocol %s", wire.Subprotocol))
 		return
 	}
-	if err := s.gate.enter(svc, peer.Name); err != nil {
+	if err := s.gate.enter(svc, caller.Peer.Name); err != nil {
 		w.Header().Set("Retry-After", strconv.Itoa(int(err.Retry.After/time.Second)))
 		s.refuse(w, r, http.StatusServiceUnavailable, err)
 		return
 	}
 	sock, err := ws.Accept(w, r, wire.Subprotocol)
 	if err != nil {
-		s.gate.leave(svc, peer.Name)
+		s.gate.leave(svc, caller.Peer.Name)
 		return
 	}
-	greet := &greeting{server: s, service: svc, peer: peer, remote: r.RemoteAddr, socket: sock, began: time.Now()}
+	greet := &greeting{server: s, service: svc, caller: caller, remote: r.RemoteAddr, socket: sock, began: time.Now()}
 	// A goroutine of its own: the HTTP handler's has grown a large stack in the
 	// TLS handshake, which would be held as long as the connection.
 	go greet.run() // leaves the gate at its end
@@ -103,7 +99,7 @@ type problem struct {
 // stranger; a cause stays in the log.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, status int, e *bus.Error) {
 	s.log.Info("request refused", keys.Remote(r.RemoteAddr), keys.Code(e), keys.Reason(e))
-	if svc := s.services[strings.TrimPrefix(r.URL.Path, "/")]; svc != nil {
+	if svc, _, _ := s.find(r.URL); svc != nil {
 		svc.stats.refused(e.Code)
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -3,6 +3,7 @@ package msgclient
 import (
 	"context"
 	"crypto/tls"
+	"maps"
 	"net"
 	"net/url"
 	"time"
@@ -79,6 +80,10 @@ type Config struct {
 	// [A-Za-z0-9._-]. Empty: the client makes one and keeps it as long as it
 	// lives.
 	Instance string
+	// Group is the group to act in, if the service has such; empty: the user's
+	// default. It travels as the connect argument "group", which Args must not have
+	// then.
+	Group string
 	// Args are the connect arguments: nil, bool, numbers, strings, bytes,
 	// lists and maps of such, at most about 16 KiB encoded. They are sent with
 	// each connection, and must not be changed.
@@ -164,6 +169,9 @@ func (c *Config) complete() ([]*url.URL, error) {
 	if err := bus.CheckInstance(c.Instance); err != nil {
 		return nil, err
 	}
+	if err := c.addGroup(); err != nil {
+		return nil, err
+	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}
@@ -181,6 +189,26 @@ func (c *Config) complete() ([]*url.URL, error) {
 	}
 	return urls, nil
 }
+
+// addGroup makes a connect argument of the group.
+func (c *Config) addGroup() error {
+	if c.Group == "" {
+		return nil
+	}
+	if _, taken := c.Args[groupArg]; taken {
+		return bus.Errorf(bus.CodeInvalidArgument, "want the group in Group or in Args, not in both")
+	}
+	args := maps.Clone(c.Args)
+	if args == nil {
+		args = map[string]any{}
+	}
+	args[groupArg] = c.Group
+	c.Args = args
+	return nil
+}
+
+// groupArg is the connect argument that names the group.
+const groupArg = "group"
 
 // minCredit is the least that lets the protocol work.
 const minCredit = 4 << 10

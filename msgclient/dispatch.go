@@ -146,8 +146,11 @@ func (d *dispatch) Goaway(g *wire.GoawayFrame) {
 }
 
 // Failed reports what went wrong with a message, at either end.
-func (d *dispatch) Failed(message string, err *bus.Error) {
-	fields := []zap.Field{keys.Message(message), keys.Code(err), keys.Reason(err)}
+func (d *dispatch) Failed(in *link.Incoming, err *bus.Error) {
+	fields := []zap.Field{keys.Code(err), keys.Reason(err)}
+	if in != nil {
+		fields = append(fields, keys.Message(in.Name))
+	}
 	var panicked *link.PanicError
 	if errors.As(err, &panicked) {
 		d.client.log.Error("handler panicked", append(fields, keys.Stack(panicked.Stack))...)

@@ -6,6 +6,8 @@
 // every message is checked against it at both ends. A client with Go types
 // registers them with [On]; one without builds records from [Client.Contract].
 //
+// Methods of the service are called with [Client.Call].
+//
 // # Reconnecting
 //
 // [Client.Run] keeps the client connected. It waits between attempts for a

@@ -63,8 +63,10 @@ func TestFailover(t *testing.T) {
 				end(p.at(where[0]))
 				synctest.Wait()
 				ping(t, c, 1)
-				if took := time.Since(begin); took > time.Second {
-					t.Errorf("the other server was reached after %s, want a second at most", took)
+				// Up to half a second, and, where the session waits at an address that
+				// does not answer, up to a second more.
+				if took := time.Since(begin); took > 1500*time.Millisecond {
+					t.Errorf("the other server was reached after %s, want 1.5 s at most", took)
 				}
 				if _, where = p.so(); len(where) < 2 || where[0] == where[len(where)-1] {
 					t.Errorf("dialed %v, want one, then the other", where)

@@ -41,7 +41,13 @@ func (c *Client) send(ctx context.Context, m schema.Message, o wire.DataOptions)
 	if !o.AckAtOnce && ctx.Err() == nil && c.sendsLate(ctx, m) {
 		return nil
 	}
-	return c.inSession(ctx, m, func(s *clientSession, msg *wire.Message) error { return s.send(ctx, msg, m, o) })
+	return c.inSession(ctx, func(s *clientSession) error {
+		msg, err := s.contract.Outgoing(m.MessageName(), schema.FromClient)
+		if err != nil {
+			return err
+		}
+		return s.send(ctx, msg, m, o)
+	})
 }
 
 func (s *clientSession) send(ctx context.Context, msg *wire.Message, m schema.Message, o wire.DataOptions) error {
@@ -94,7 +100,11 @@ func (c *Client) RequestRecord(ctx context.Context, m schema.Message) (*schema.R
 func (c *Client) request(ctx context.Context, m schema.Message) (answer link.Answer, err error) {
 	ctx, cancel := link.WithTimeout(ctx)
 	defer cancel()
-	err = c.inSession(ctx, m, func(s *clientSession, msg *wire.Message) error {
+	err = c.inSession(ctx, func(s *clientSession) error {
+		msg, err := s.contract.Outgoing(m.MessageName(), schema.FromClient)
+		if err != nil {
+			return err
+		}
 		frame, err := wire.AppendRequest(nil, msg, m, link.Remaining(ctx))
 		if err == nil {
 			err = wire.CheckSize(frame, s.limit)
@@ -108,20 +118,15 @@ func (c *Client) request(ctx context.Context, m schema.Message) (answer link.Ans
 	return answer, err
 }
 
-// inSession runs do with the session and the message's type in its contract. A
-// session that ended before anything was written is not the caller's business:
-// the next one is waited for.
-func (c *Client) inSession(ctx context.Context, m schema.Message, do func(*clientSession, *wire.Message) error) error {
+// inSession runs do with the session. One that ended before anything was written
+// is not the caller's business: the next one is waited for.
+func (c *Client) inSession(ctx context.Context, do func(*clientSession) error) error {
 	for {
 		s, err := c.live(ctx)
 		if err != nil {
 			return err
 		}
-		msg, err := s.contract.Outgoing(m.MessageName(), schema.FromClient)
-		if err != nil {
-			return err
-		}
-		err = do(s, msg)
+		err = do(s)
 		// A context that is over may have ended with a connection, and say so.
 		if ctx.Err() != nil || !errors.Is(err, bus.ErrDropped) || bus.CodeOf(err) == bus.CodeSessionLost {
 			return err

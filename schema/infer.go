@@ -55,7 +55,7 @@ func inferType(t reflect.Type, from Sender) (Definition, error) {
 	if err != nil {
 		return Definition{}, err
 	}
-	in := inference{}
+	in := inference{open: []reflect.Type{base}}
 	d := Definition{Name: name, From: from, Attrs: in.structAttrs(name, base)}
 	if err := in.err(); err != nil {
 		return Definition{}, err
@@ -92,17 +92,23 @@ var timeType = reflect.TypeFor[time.Time]()
 // inference walks Go types.
 type inference struct {
 	faults
-	// open are the structs being walked, outermost first.
+	// open are the types being walked that have others in them, outermost first.
 	open []reflect.Type
+	// loose takes what is outside the closed set for any; known go before
+	// everything else ([InferType]).
+	loose bool
+	known map[reflect.Type]Type
+}
+
+// outside is the type of what a message cannot hold: a fault, or any.
+func (in *inference) outside(at, format string, args ...any) (Type, bool) {
+	if !in.loose {
+		in.add(at, format, args...)
+	}
+	return Type{}, in.loose
 }
 
 func (in *inference) structAttrs(where string, t reflect.Type) []Attribute {
-	if slices.Contains(in.open, t) {
-		in.add(where, "the type %s contains itself", t)
-		return nil
-	}
-	in.open = append(in.open, t)
-	defer func() { in.open = in.open[:len(in.open)-1] }()
 	var attrs []Attribute
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -144,7 +150,7 @@ func (in *inference) attribute(where, at string, f reflect.StructField, text str
 	case reflect.Pointer:
 		a.Optional = true
 		t = t.Elem()
-		if k := t.Kind(); k == reflect.Pointer || k == reflect.Interface {
+		if k := t.Kind(); !in.loose && (k == reflect.Pointer || k == reflect.Interface) {
 			in.add(at, "a %s has more than one way to be absent: use %s", f.Type, t)
 			return Attribute{}, false
 		}
@@ -168,6 +174,9 @@ func (in *inference) attribute(where, at string, f reflect.StructField, text str
 }
 
 func (in *inference) typ(at string, t reflect.Type) (Type, bool) {
+	if known, ok := in.known[t]; ok {
+		return known, true
+	}
 	if t == timeType {
 		return Type{Kind: Time}, true
 	}
@@ -189,43 +198,69 @@ func (in *inference) typ(at string, t reflect.Type) (Type, bool) {
 		if t.Elem().Kind() == reflect.Uint8 {
 			return Type{Kind: Bytes}, true
 		}
-		return in.container(List, at, t.Elem())
+		return in.container(List, at, t)
 	case reflect.Map:
 		if t.Key().Kind() == reflect.String {
-			return in.container(Map, at, t.Elem())
+			return in.container(Map, at, t)
 		}
-		in.add(at, "a map's keys must be strings, got %s", t)
+		return in.outside(at, "a map's keys must be strings, got %s", t)
 	case reflect.Struct:
 		return in.structType(at, t)
 	case reflect.Interface:
 		if t.NumMethod() == 0 {
 			return Type{Kind: Any}, true
 		}
-		in.add(at, "only the empty interface, any, can be sent, got %s", t)
+		return in.outside(at, "only the empty interface, any, can be sent, got %s", t)
 	case reflect.Uint, reflect.Uint64, reflect.Uintptr:
-		in.add(at, "a %s does not fit into an int of 64 bits: use int64, or uint32", t.Kind())
+		return in.outside(at, "a %s does not fit into an int of 64 bits: use int64, or uint32", t.Kind())
+	case reflect.Array:
+		return in.outside(at, "a Go value of type %s cannot be sent", t)
+	case reflect.Pointer:
+		if !in.loose {
+			return in.unsent(at, t)
+		}
+		return in.within(at, t, func() (Type, bool) { return in.typ(at, t.Elem()) })
 	default:
-		in.add(at, "a Go value of type %s cannot be sent", t)
+		return in.unsent(at, t)
 	}
+}
+
+func (in *inference) unsent(at string, t reflect.Type) (Type, bool) {
+	in.add(at, "a Go value of type %s cannot be sent", t)
 	return Type{}, false
 }
 
-func (in *inference) container(k Kind, at string, elem reflect.Type) (Type, bool) {
-	if elem.Kind() == reflect.Pointer {
+// within walks what a type has in it. A type that contains itself has no end.
+func (in *inference) within(at string, t reflect.Type, walk func() (Type, bool)) (Type, bool) {
+	if slices.Contains(in.open, t) {
+		return in.outside(at, "the type %s contains itself", t)
+	}
+	in.open = append(in.open, t)
+	defer func() { in.open = in.open[:len(in.open)-1] }()
+	return walk()
+}
+
+func (in *inference) container(k Kind, at string, t reflect.Type) (Type, bool) {
+	elem := t.Elem()
+	if elem.Kind() == reflect.Pointer && !in.loose {
 		in.add(at, "elements cannot be absent, so they cannot be pointers: use %s", elem.Elem())
 		return Type{}, false
 	}
-	e, ok := in.typ(at+elemMark(k), elem)
-	return Type{Kind: k, Elem: &e}, ok
+	return in.within(at, t, func() (Type, bool) {
+		e, ok := in.typ(at+elemMark(k), elem)
+		return Type{Kind: k, Elem: &e}, ok
+	})
 }
 
 func (in *inference) structType(at string, t reflect.Type) (Type, bool) {
-	before := len(in.found)
-	attrs := in.structAttrs(at, t)
-	if len(attrs) == 0 && t.NumField() > 0 && len(in.found) == before {
-		in.add(at, "nothing of type %s would be sent: it has no field with a bus tag", t)
-	}
-	return Type{Kind: Struct, Attrs: attrs}, true
+	return in.within(at, t, func() (Type, bool) {
+		before := len(in.found)
+		attrs := in.structAttrs(at, t)
+		if len(attrs) == 0 && t.NumField() > 0 && len(in.found) == before {
+			in.add(at, "nothing of type %s would be sent: it has no field with a bus tag", t)
+		}
+		return Type{Kind: Struct, Attrs: attrs}, true
+	})
 }
 
 func intRange(low, high int64) Type { return Type{Kind: Int, MinInt: &low, MaxInt: &high} }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -15,15 +16,50 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"busd/access"
+	"busd/bus"
+	"busd/daemon"
+	"busd/msgbus"
+	"busd/rpc"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"busd": main})
+	testscript.Main(m, map[string]func(){"busd": main, "busd-files": func() { daemon.Main(filesService()) }})
+}
+
+// filesService has methods that move files.
+func filesService() *msgbus.Service {
+	methods := rpc.NewService("Test/Files")
+	methods.Allow = access.Authenticated
+	rpc.Export(methods, "fetch", func(size int64, letter string) (*rpc.Stream, error) {
+		if size < 0 {
+			return nil, bus.Errorf(bus.CodeNotFound, "there is no file of %d bytes", size)
+		}
+		return &rpc.Stream{Reader: io.LimitReader(letters(letter[0]), size), Size: size}, nil
+	}).Named("size", "letter")
+	rpc.Export(methods, "store", func(name string, r io.Reader) (string, error) {
+		sum := sha256.New()
+		n, err := io.Copy(sum, r)
+		return fmt.Sprintf("%s: %d bytes, %x", name, n, sum.Sum(nil)[:4]), err
+	}).Named("name", "content").MaxBody = 64 << 20
+	return &msgbus.Service{Methods: methods}
+}
+
+// letters has no end.
+type letters byte
+
+func (l letters) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(l)
+	}
+	return len(p), nil
 }
 
 // TestScripts runs testdata/script: what people type, and what they see. Each
 // script has a directory of its own. Beside testscript's own commands there are
 //
+//	busd-files ...       busd with the service Test/Files
 //	exits N command...   the command ends with exit code N
 //	freeport VAR         VAR becomes 127.0.0.1:port, where nobody listens
 //	listening ADDR       wait until somebody speaks TLS there

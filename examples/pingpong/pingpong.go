@@ -1,5 +1,5 @@
 // Package pingpong is the smallest service there is: whoever sends it Ping gets
-// a Pong with the same id. It is the Go twin of the ping-pong example in
+// a Pong with the same id, and whoever calls add gets a sum. It is the Go twin of the ping-pong example in
 // DIRAC's documentation of stable connections, made to be copied.
 //
 // service/ is a program that serves it, client/ one that plays with it.
@@ -8,7 +8,9 @@ package pingpong
 import (
 	"context"
 
+	"busd/access"
 	"busd/msgbus"
+	"busd/rpc"
 	"busd/schema"
 )
 
@@ -34,9 +36,14 @@ var Schema = schema.MustNew("Framework/PingPong",
 	schema.Of[Pong](schema.FromService).WithDoc("answers a Ping"),
 )
 
-// New makes the service.
+// New makes the service: messages and methods, for everybody who has shown who he
+// is.
 func New() *msgbus.Service {
-	svc := &msgbus.Service{Schema: Schema}
+	methods := rpc.NewService(Schema.Service())
+	methods.Allow = access.Authenticated
+	rpc.Export(methods, "add", func(a, b int64) int64 { return a + b }).Named("a", "b").Describe("adds two numbers")
+
+	svc := &msgbus.Service{Schema: Schema, Allow: access.Authenticated, Methods: methods}
 	msgbus.Handle(svc, func(ctx context.Context, c *msgbus.Conn, m Ping) error {
 		return c.Reply(ctx, Pong{ID: m.ID})
 	})

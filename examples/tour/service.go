@@ -3,13 +3,14 @@ package tour
 import (
 	"context"
 
+	"busd/access"
 	"busd/bus"
 	"busd/msgbus"
 )
 
 // NewService makes the service.
 func NewService() *msgbus.Service {
-	svc := &msgbus.Service{Schema: Schema}
+	svc := &msgbus.Service{Schema: Schema, Allow: access.Authenticated}
 	svc.OnConnect = func(_ context.Context, c *msgbus.Conn) error {
 		if c.Resumed() {
 			return nil // its state, its group and its jobs are as they were

@@ -10,35 +10,6 @@ import (
 	"busd/internal/wire"
 )
 
-func TestCallsAreAnsweredInOrder(t *testing.T) {
-	t.Parallel()
-	block := make(chan struct{})
-	h := &handlers{handle: func(context.Context, *end, *Incoming) error { <-block; return nil }}
-	a, peer := rawPeer(t, h, options{credit: 4 << 10})
-	call := []byte{0x94, byte(wire.Call), 0xa4, 'e', 'c', 'h', 'o', 0xc4, 0}
-	peer.say(dataFrame(1, ""))
-	// As many as there is credit for. They are not answered from the reader:
-	// whoever does not read the answers would make them pile up.
-	for range 63 {
-		peer.say(call)
-	}
-	a.mu.Lock()
-	queued := a.session.Queued()
-	a.mu.Unlock()
-	if queued != 0 {
-		t.Errorf("%d bytes of answers while the handler before them runs", queued)
-	}
-	close(block)
-	f := peer.hear(wire.Error)
-	e, err := wire.DecodeError(f.Body)
-	if err != nil || e.Code != bus.CodeUnimplemented || f.Re != 2 {
-		t.Errorf("got %v for frame %d, %v; want unimplemented for 2", e, f.Re, err)
-	}
-	if err := a.Cause(); err != nil {
-		t.Errorf("a call that nobody answers must not end the connection: %v", err)
-	}
-}
-
 func TestCallFlood(t *testing.T) {
 	t.Parallel()
 	block := make(chan struct{})

@@ -244,7 +244,7 @@ func (h *history) post(p *party) {
 		ctx, stop = context.WithTimeout(ctx, time.Duration(h.rng.IntN(2_000_000))*time.Microsecond)
 	}
 	now := p.slowMeant && h.rng.IntN(10) == 0
-	if l.kind == acked || l.kind == asked {
+	if l.kind == acked || l.awaits() {
 		l.desk = -1
 	}
 	if l.kind == latest {
@@ -283,7 +283,7 @@ func (h *history) settle() {
 			for _, p := range h.parties {
 				p.mu.Lock()
 				p.e.mu.Lock()
-				p.breachLocked("no rest: %+v, %d handlers; link ended: %v", p.e.inbox, p.running+p.beside, p.e.link.ending)
+				p.breachLocked("no rest: %+v, %+v, %d handlers; link ended: %v", p.e.inbox, p.e.calls, p.running+p.beside+p.calls, p.e.link.ending)
 				p.e.mu.Unlock()
 				p.mu.Unlock()
 			}
@@ -304,7 +304,7 @@ func (h *history) atRest() bool {
 		}
 		p.mu.Unlock()
 		p.e.mu.Lock()
-		busy := !p.e.inbox.idle() || p.e.session.Unsent() || p.e.session.Unacked()
+		busy := !p.e.idleLocked() || p.e.session.Unsent() || p.e.session.Unacked()
 		p.e.mu.Unlock()
 		for _, jobs := range p.jobs {
 			busy = busy || len(jobs) > 0

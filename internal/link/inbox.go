@@ -1,6 +1,7 @@
 package link
 
 import (
+	"context"
 	"sort"
 	"sync"
 	"time"
@@ -9,13 +10,13 @@ import (
 	"busd/internal/wire"
 )
 
-// An Incoming is a message from the peer on its way to the handler.
+// An Incoming is a message or a call from the peer on its way to the handler.
 type Incoming struct {
 	Kind    wire.Kind
-	N       uint64 // its number
-	Message *wire.Message
-	Name    string
-	// Body is the message's attributes, checked.
+	N       uint64        // its number
+	Message *wire.Message // nil: the contract has no such message, or it is a call
+	Name    string        // of the message, or of the method
+	// Body is the message's attributes, checked, or a call's arguments.
 	Body []byte
 	// Size is the frame's length on the wire, in bytes.
 	Size    int
@@ -24,14 +25,18 @@ type Incoming struct {
 	// Fault says why it must not be handled.
 	Fault *bus.Error
 
-	canceled bool // guarded by the stream's mu
-	from, to int  // of Body, in the inbox's bytes
+	from, to int // of Body, in the inbox's bytes
+
+	// Of a request or a call; guarded by the stream's mu.
+	withdraw context.CancelCauseFunc // nil: it is not handled yet
+	canceled bool
+	answered bool
 }
 
 // asks tells whether the peer waits for an answer.
 func (in *Incoming) asks() bool { return in.Kind == wire.Request || in.Kind == wire.Call }
 
-// inbox holds what waits for the deliverer. Its bytes are bounded by the
+// inbox holds what waits for the deliverer: all but calls. Its bytes are bounded by the
 // credit that this end granted. It is guarded by the stream's mu.
 type inbox struct {
 	waiting *batch // nil while nothing waits

@@ -18,16 +18,17 @@ const closeLimit = 5 * time.Second
 type Handler interface {
 	// Handle handles one message. The deliverer calls it, one message at a
 	// time and in order, but for those that AtOnce lets run together. What in
-	// holds is good until it returns.
+	// holds is good until it returns. Calls it handles too, [CallsAtOnce] at a
+	// time, beside messages and in no order.
 	Handle(ctx context.Context, in *Incoming) error
 	// AtOnce tells how many messages of this type may be handled at a time. It is
 	// called with locks held, and must only look.
 	AtOnce(m *wire.Message) int
 	// Keeps tells whether the link goes on after a one-way message failed.
 	Keeps(in *Incoming, err *bus.Error) bool
-	// Failed reports a message that the peer could not take (err.Remote), or
-	// whose handler failed or panicked here.
-	Failed(message string, err *bus.Error)
+	// Failed reports a message or a call whose handler failed or panicked here,
+	// or, where in is nil, a message that the peer could not take (err.Remote).
+	Failed(in *Incoming, err *bus.Error)
 	// Goaway is told that the peer asks this end to move to another link, or that
 	// it begins nothing more on this one. It is called by the reader, and must not
 	// wait.
@@ -67,6 +68,7 @@ type Link struct {
 	opened    bool
 	writing   bool
 	batch     int      // bytes of the next message; 0: as many as there may be
+	crowd     bool     // several frames have come together, and what they bring about may go together
 	pings     []string // to write
 	pongs     []string
 	cancels   []uint64
@@ -152,6 +154,7 @@ func (l *Link) Open(start Start) *bus.Error {
 	s.roomLocked()
 	s.flushedLocked()
 	s.deliverLocked()
+	s.callLocked()
 	return nil
 }
 
@@ -198,7 +201,7 @@ func (s *Stream) busyLocked(l *Link) bool {
 	if s.carrier != l {
 		return l.running > 0
 	}
-	return s.handlesLocked() || (s.over != nil && !s.inbox.closed && !s.inbox.idle())
+	return s.handlesLocked() || (s.over != nil && !s.inbox.closed && !s.idleLocked())
 }
 
 // Pass makes Run not wait for handlers: what they handle is another link's
@@ -248,7 +251,7 @@ func (l *Link) Finish(why *bus.Error) {
 // was begun on it.
 func (l *Link) finishIfIdleLocked() {
 	s := l.stream
-	if l.ending != nil || !s.inbox.idle() {
+	if l.ending != nil || !s.idleLocked() {
 		return
 	}
 	if l.finishing != nil {

@@ -22,6 +22,7 @@ const (
 	volatile
 	acked
 	asked
+	called
 	kinds
 )
 
@@ -77,6 +78,7 @@ type party struct {
 	begun     int              // handlers that ever began
 	running   int              // handlers that run one at a time
 	beside    int              // handlers that run beside each other
+	calls     int              // those of calls
 	failed    int              // one-way letters of the other's that failed here
 	breaches  []string
 	slowMeant bool // it sends what may end the session
@@ -120,6 +122,8 @@ func (p *party) frame(l *letter) []byte {
 		return must(wire.AppendData(nil, msg("Note"), note{ID: l.id, Text: text}, wire.DataOptions{AckAtOnce: true}))
 	case asked:
 		return requestFrame(l.id, text)
+	case called:
+		return wire.AppendCall(nil, "letter", []byte(text), 0)
 	}
 	return dataFrame(l.id, text)
 }
@@ -131,11 +135,11 @@ func (p *party) send(ctx context.Context, l *letter, now bool) {
 	switch {
 	case l.kind == acked:
 		err = p.e.SendAcked(ctx, frame)
-	case l.kind == asked:
+	case l.awaits():
 		var answer Answer
 		answer, err = p.e.Request(ctx, frame)
-		if m, _ := unpackNote(answer.Body); err == nil && l.deed == replies && m.ID != l.id {
-			p.breach("letter %d is answered with %d", l.id, m.ID)
+		if id := answered(l, answer); err == nil && l.deed == replies && id != l.id {
+			p.breach("letter %d is answered with %d", l.id, id)
 		}
 		if l.deed == fail && bus.CodeOf(err) == bus.CodeAborted {
 			err = nil // as it was meant to be
@@ -154,8 +158,26 @@ func (p *party) send(ctx context.Context, l *letter, now bool) {
 	l.returned, l.err = true, err
 }
 
-// idOf returns the ID of the letter in a message.
+// awaits tells whether a letter has an answer.
+func (l *letter) awaits() bool { return l.kind == asked || l.kind == called }
+
+// answered returns the ID in the answer to a letter.
+func answered(l *letter, a Answer) int64 {
+	if l.kind == called {
+		id, _ := strconv.ParseInt(string(a.Body), 10, 64)
+		return id
+	}
+	m, _ := unpackNote(a.Body)
+	return m.ID
+}
+
+// idOf returns the ID of the letter in a message, or in a call, which has no
+// message.
 func idOf(m *wire.Message, body []byte) (int64, error) {
+	if m == nil {
+		id, _, _ := strings.Cut(string(body), " ")
+		return strconv.ParseInt(id, 10, 64)
+	}
 	in := Incoming{Message: m, Body: body}
 	switch m.Name() {
 	case "Wide":
@@ -193,7 +215,7 @@ func (p *party) letterIn(in *Incoming) (*letter, error) {
 	if l.handled++; l.handled > 1 {
 		p.other.breachLocked("letter %d is handled for the %d. time", id, l.handled)
 	}
-	if l.returned && l.err != nil && l.kind != asked && l.kind != acked {
+	if l.returned && l.err != nil && !l.awaits() && l.kind != acked {
 		p.other.breachLocked("letter %d is handled, though it was not taken: %v", id, l.err)
 	}
 	return l, nil
@@ -209,14 +231,14 @@ func (p *party) handle(ctx context.Context, e *end, in *Incoming) error {
 	p.enter(ctx, l)
 	defer p.leave(l)
 	time.Sleep(l.takes)
-	if l.kind != asked && ctx.Err() != nil && e.Stream.Cause() == nil {
+	if !l.awaits() && ctx.Err() != nil && e.Stream.Cause() == nil {
 		p.breach("the context of letter %d ended before the session", l.id)
 	}
 	switch l.deed {
 	case fail:
 		return bus.Errorf(bus.CodeAborted, "as it was meant to be")
 	case replies:
-		if l.kind == asked {
+		if l.awaits() {
 			return p.answer(ctx, in, l)
 		}
 	case sendsBack:
@@ -228,7 +250,7 @@ func (p *party) handle(ctx context.Context, e *end, in *Incoming) error {
 		defer stop()
 		p.send(limit, p.write(letter{kind: asked, deed: replies, desk: -1}), false)
 	case waits:
-		if l.kind == asked {
+		if l.awaits() {
 			<-ctx.Done()
 		}
 	}
@@ -238,14 +260,18 @@ func (p *party) handle(ctx context.Context, e *end, in *Incoming) error {
 // deskOf is where a handler sends from: those that run beside each other have no
 // order.
 func (p *party) deskOf(l *letter) int {
-	if l.kind == parallel {
+	if l.kind == parallel || l.kind == called {
 		return -1
 	}
 	return handlerDesk
 }
 
 func (p *party) answer(ctx context.Context, in *Incoming, l *letter) error {
-	err := p.e.Reply(ctx, in.N, must(wire.AppendAnswer(nil, in.N, msg("Note"), note{ID: l.id})))
+	frame := must(wire.AppendAnswer(nil, in.N, msg("Note"), note{ID: l.id}))
+	if l.kind == called {
+		frame = wire.AppendResult(nil, in.N, strconv.AppendInt(nil, l.id, 10))
+	}
+	err := p.e.Reply(ctx, in.N, frame)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, bus.ErrDropped) {
 		p.breach("the reply to letter %d: %v", l.id, err)
 	}
@@ -257,12 +283,19 @@ func (p *party) enter(ctx context.Context, l *letter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.begun++
-	if l.kind == parallel {
+	switch l.kind {
+	case parallel:
 		if p.beside++; p.beside > wideAtOnce {
 			p.breachLocked("%d handlers run beside each other, want at most %d", p.beside, wideAtOnce)
 		}
-	} else if p.running++; p.running > 1 {
-		p.breachLocked("letter %d begins while another is handled", l.id)
+	case called:
+		if p.calls++; p.calls > CallsAtOnce {
+			p.breachLocked("%d calls run at a time, want at most %d", p.calls, CallsAtOnce)
+		}
+	default:
+		if p.running++; p.running > 1 {
+			p.breachLocked("letter %d begins while another is handled", l.id)
+		}
 	}
 	last := &p.order[max(l.desk, 0)]
 	if l.kind == latest {
@@ -274,7 +307,7 @@ func (p *party) enter(ctx context.Context, l *letter) {
 		}
 		*last = l.id
 	}
-	if l.deed == fail && l.kind != asked && ctx.Err() == nil {
+	if l.deed == fail && !l.awaits() && ctx.Err() == nil {
 		p.failed++
 	}
 }
@@ -282,9 +315,12 @@ func (p *party) enter(ctx context.Context, l *letter) {
 func (p *party) leave(l *letter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if l.kind == parallel {
+	switch l.kind {
+	case parallel:
 		p.beside--
-	} else {
+	case called:
+		p.calls--
+	default:
 		p.running--
 	}
 }

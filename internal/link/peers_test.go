@@ -41,7 +41,7 @@ func (h *handlers) AtOnce(m *wire.Message) int {
 
 func (h *handlers) Keeps(*Incoming, *bus.Error) bool { return h.keep }
 
-func (h *handlers) Failed(_ string, err *bus.Error) {
+func (h *handlers) Failed(_ *Incoming, err *bus.Error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.failed = append(h.failed, err)

@@ -30,13 +30,16 @@ var errEnded = errors.New("the link has ended")
 
 // frames takes the frames of one WebSocket message.
 func (l *Link) frames(b []byte) error {
-	for len(b) > 0 {
+	for numbered := 0; len(b) > 0; {
 		f, err := l.cfg.Decoder.Next(b)
 		if err != nil {
 			return AsFault(err)
 		}
 		b = b[f.Size:]
-		if err := l.frame(&f); err != nil {
+		if f.Kind.Numbered() {
+			numbered++
+		}
+		if err := l.frame(&f, numbered > 1); err != nil {
 			return err
 		}
 		if l.cfg.Heard != nil {
@@ -48,8 +51,9 @@ func (l *Link) frames(b []byte) error {
 }
 
 // frame takes one frame: what somebody waits for goes straight to him, what
-// must be handled to the deliverer.
-func (l *Link) frame(f *wire.Frame) error {
+// must be handled to the deliverer or the workers. crowd says that it is not the
+// first numbered one of its message.
+func (l *Link) frame(f *wire.Frame, crowd bool) error {
 	if f.Kind == wire.Goaway {
 		return l.goneAway(f)
 	}
@@ -59,6 +63,7 @@ func (l *Link) frame(f *wire.Frame) error {
 	if l.ending != nil {
 		return errEnded
 	}
+	l.crowd = crowd
 	if s.link != l {
 		return l.takeLeftLocked(f)
 	}
@@ -112,8 +117,10 @@ func (l *Link) takeLocked(f *wire.Frame) error {
 	s := l.stream
 	switch f.Kind {
 	case wire.Call:
-		f.Fault = bus.Errorf(bus.CodeUnimplemented, "method %s: this service answers no calls on this connection", f.Name)
-		fallthrough
+		if !s.inbox.closed {
+			s.calls.push(f)
+			s.callLocked()
+		}
 	case wire.Data, wire.Request:
 		s.inbox.push(f)
 		s.deliverLocked()
@@ -192,20 +199,23 @@ func (s *Stream) ackedTagsLocked(tags []uint64) {
 	}
 }
 
-// canceledLocked ends the context of a request of the peer's; if it still
-// waits, it will run with a context that has ended.
+// canceledLocked ends the context of a request or a call of the peer's; if it
+// still waits, it will run with a context that has ended.
 func (s *Stream) canceledLocked(n uint64) {
-	if r, ok := s.requests[n]; ok {
-		r.cancel(bus.Errorf(bus.CodeCanceled, "the caller canceled the request"))
-		return
+	in, handled := s.requests[n]
+	switch {
+	case handled && in.withdraw != nil:
+		in.withdraw(errCanceled)
+	case handled:
+		in.canceled = true // its context is being made
+	default:
+		s.inbox.cancel(n)
+		s.calls.cancel(n)
 	}
-	s.inbox.cancel(n)
 }
 
-// grantedBack releases a frame's credit once it has been handled.
-func (s *Stream) grantedBack(size int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// grantBackLocked releases a frame's credit once it has been handled.
+func (s *Stream) grantBackLocked(size int) {
 	s.session.Release(size)
 	if s.link != nil {
 		s.link.ackLocked()

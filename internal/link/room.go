@@ -39,6 +39,11 @@ func (s *Stream) put(ctx context.Context, lane session.Lane, frame []byte, queue
 func (s *Stream) putKeyed(ctx context.Context, lane session.Lane, frame []byte, key string, queue func()) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.putLocked(ctx, lane, frame, key, queue)
+}
+
+// putLocked is putKeyed; it gives the lock back while it waits.
+func (s *Stream) putLocked(ctx context.Context, lane session.Lane, frame []byte, key string, queue func()) error {
 	if why := s.refusesLocked(); why != nil {
 		return why
 	}
@@ -114,6 +119,7 @@ func (s *Stream) roomLocked() {
 			s.waiters[lane] = nil
 		}
 	}
+	s.callLocked()
 }
 
 // seatLocked queues the frame of the first who waits in a lane, if it has room or

@@ -114,31 +114,28 @@ func (s *Stream) wakeLocked() {
 // SendAcked queues a data frame that asks for an ack at once, and returns when
 // the peer has read, checked and queued it.
 func (s *Stream) SendAcked(ctx context.Context, frame []byte) error {
-	a := s.await(ctx, func(tag uint64) error {
-		return s.put(ctx, bulk, frame, func() { s.session.PutAcked(frame, tag) })
-	}, false)
-	return a.Err
+	return s.await(ctx, frame, (*session.Session).PutAcked, false).Err
 }
 
-// Request queues a request frame and waits for its answer. If ctx ends first
+// Request queues a request or a call frame and waits for its answer. If ctx ends first
 // the peer is told to cancel it.
 func (s *Stream) Request(ctx context.Context, frame []byte) (Answer, error) {
-	a := s.await(ctx, func(tag uint64) error {
-		return s.put(ctx, bulk, frame, func() { s.session.PutRequest(frame, tag) })
-	}, true)
+	a := s.await(ctx, frame, (*session.Session).PutRequest, true)
 	return a, a.Err
 }
 
-// Reply answers the peer's request n with a frame made by
-// [wire.AppendAnswer]. It fails if the request has its answer, as it does once
+// Reply answers the peer's request or call n with a frame made by
+// [wire.AppendAnswer] or [wire.AppendResult]. It fails if the request has its answer, as it does once
 // its handler has returned.
 func (s *Stream) Reply(ctx context.Context, n uint64, frame []byte) error {
-	if !s.claimAnswer(n) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.claimAnswerLocked(n) {
 		return bus.Errorf(bus.CodeFailedPrecondition, "the request has been answered already")
 	}
-	err := s.put(ctx, urgent, frame, func() { s.session.Put(urgent, frame) })
+	err := s.putLocked(ctx, urgent, frame, "", func() { s.session.Put(urgent, frame) })
 	if err != nil {
-		s.unclaimAnswer(n) // the handler's return answers it
+		s.unclaimAnswerLocked(n) // the handler's return answers it
 	}
 	return err
 }
@@ -160,23 +157,10 @@ func ended(ctx context.Context, late string) *bus.Error {
 
 // await puts a frame with a tag and waits until something comes back for it;
 // a request is withdrawn if nothing does in time.
-func (s *Stream) await(ctx context.Context, put func(tag uint64) error, request bool) Answer {
+func (s *Stream) await(ctx context.Context, frame []byte, put func(s *session.Session, frame []byte, tag uint64), request bool) Answer {
 	ch := make(chan Answer, 1)
-	s.mu.Lock()
-	if why := s.refusesLocked(); why != nil {
-		defer s.mu.Unlock()
-		return Answer{Err: why}
-	}
-	s.tags++
-	tag := s.tags
-	if s.waiting == nil {
-		s.waiting = map[uint64]chan Answer{}
-	}
-	s.waiting[tag] = ch
-	s.most = max(s.most, len(s.waiting))
-	s.mu.Unlock()
-	if err := put(tag); err != nil {
-		s.giveUp(tag, false)
+	tag, err := s.putAwaited(ctx, frame, put, ch)
+	if err != nil {
 		return Answer{Err: err}
 	}
 	select {
@@ -188,6 +172,27 @@ func (s *Stream) await(ctx context.Context, put func(tag uint64) error, request 
 		return <-ch
 	}
 	return Answer{Err: ended(ctx, "the peer did not answer in time")}
+}
+
+// putAwaited puts a frame for which ch waits, under a tag of its own.
+func (s *Stream) putAwaited(ctx context.Context, frame []byte, put func(s *session.Session, frame []byte, tag uint64), ch chan Answer) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if why := s.refusesLocked(); why != nil {
+		return 0, why
+	}
+	s.tags++
+	tag := s.tags
+	if s.waiting == nil {
+		s.waiting = map[uint64]chan Answer{}
+	}
+	s.waiting[tag] = ch
+	s.most = max(s.most, len(s.waiting))
+	err := s.putLocked(ctx, bulk, frame, "", func() { put(s.session, frame, tag) })
+	if err != nil {
+		s.waiterLocked(tag)
+	}
+	return tag, err
 }
 
 // giveUp stops waiting for a tag, and withdraws its request. It returns false

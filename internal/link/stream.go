@@ -72,8 +72,9 @@ type Stream struct {
 	waiting  map[uint64]chan Answer // by tag
 	most     int                    // how many ever waited at once
 	inbox    inbox
+	calls    calls
 	beside   map[*wire.Message]int // handlers that run beside the deliverer, by type
-	requests map[uint64]*request   // the peer's, while they are handled
+	requests map[uint64]*Incoming  // the peer's, calls too, while they are handled
 	quiet    *sync.Cond            // a handler has returned, or what waits was thrown away
 	kept     int                   // bytes that Grew was told of
 	counts   Counts
@@ -141,7 +142,9 @@ func (s *Stream) Memory() int {
 	return s.memoryLocked()
 }
 
-func (s *Stream) memoryLocked() int { return s.session.Memory() + s.inbox.memory() }
+func (s *Stream) memoryLocked() int {
+	return s.session.Memory() + s.inbox.memory() + s.calls.memory()
+}
 
 // grewLocked tells what a stream that nothing carries keeps.
 func (s *Stream) grewLocked() {
@@ -179,12 +182,13 @@ func (s *Stream) endLocked(why *bus.Error, grace bool) {
 	s.over = why
 	s.endLife(why)
 	s.failWaitingLocked(why)
-	if grace && !s.inbox.idle() {
+	if grace && !s.idleLocked() {
 		s.held = false
 		s.inbox.limit = time.AfterFunc(FinishLimit, func() { s.stopHandling(why) })
 		s.deliverLocked()
+		s.callLocked()
 	} else {
-		s.inbox.clear()
+		s.clearLocked()
 		s.endHandling(why)
 	}
 	s.grewLocked()
@@ -222,12 +226,23 @@ func (s *Stream) Quiet() {
 }
 
 // handlesLocked tells whether a handler runs.
-func (s *Stream) handlesLocked() bool { return s.inbox.delivering || s.inbox.running > 0 }
+func (s *Stream) handlesLocked() bool {
+	return s.inbox.delivering || s.inbox.running > 0 || s.calls.workers > 0
+}
+
+// idleLocked tells whether nothing waits and nothing is handled.
+func (s *Stream) idleLocked() bool { return s.inbox.idle() && s.calls.idle() }
+
+// clearLocked throws away what waits, now and later.
+func (s *Stream) clearLocked() {
+	s.inbox.clear()
+	s.calls.clear()
+}
 
 // stopHandling ends the handlers of a session that has ended.
 func (s *Stream) stopHandling(why error) {
 	s.mu.Lock()
-	s.inbox.clear()
+	s.clearLocked()
 	s.quiet.Broadcast()
 	s.mu.Unlock()
 	s.endHandling(why)

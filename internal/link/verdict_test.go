@@ -156,7 +156,7 @@ func (p *party) judgeRested(l *letter) {
 	switch {
 	case l.err == nil && l.handled == 0 && l.kind != volatile:
 		p.breachLocked("letter %d (kind %d, deed %d, desk %d) is lost", l.id, l.kind, l.deed, l.desk)
-	case l.err != nil && l.handled > 0 && l.kind != acked && l.kind != asked:
+	case l.err != nil && l.handled > 0 && l.kind != acked && !l.awaits():
 		p.breachLocked("letter %d is handled, though it was not taken: %v", l.id, l.err)
 	case errors.Is(l.err, bus.ErrDropped):
 		p.breachLocked("letter %d: %v, though the session lives", l.id, l.err)

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"runtime"
 	"sync"
 	"time"
 
@@ -28,7 +29,8 @@ func (l *Link) wake(first []byte) {
 	}
 	l.writing = true
 	l.work.Add(1)
-	go l.write(first)
+	cork := l.crowd && first == nil && l.ending == nil && len(l.pings)+len(l.pongs) == 0
+	go l.write(first, cork)
 }
 
 func (l *Link) writableLocked() bool {
@@ -42,9 +44,15 @@ func (l *Link) writableLocked() bool {
 	return s.link == l && (s.session.Writable() || s.session.AckDue() || len(l.cancels) > 0)
 }
 
-// write is the writer: it writes what waits until nothing does.
-func (l *Link) write(first []byte) {
+// write is the writer: it writes what waits until nothing does. With cork those who
+// can run go first, as they may have something to write too. Measured: so 32 callers
+// whose answers come together call together again, at half to two thirds of the cost
+// for each. A lone message would only come later.
+func (l *Link) write(first []byte, cork bool) {
 	defer l.work.Done()
+	if cork {
+		runtime.Gosched()
+	}
 	buf := buffers.Get().(*[]byte)
 	defer func() {
 		if cap(*buf) <= 4*batchBytes {

@@ -87,7 +87,7 @@ func newAuthority(name string, validity time.Duration, now func() time.Time) (*A
 // LoadAuthority reads a CA's certificate and key. It refuses a certificate
 // that is not a CA's, and a key that is not the certificate's.
 func LoadAuthority(certPEM, keyPEM []byte) (*Authority, error) {
-	pair, err := parsePair(pemFile{"the CA's certificate", certPEM}, pemFile{"the CA's key", keyPEM})
+	pair, err := parsePair(pemFile{name: "the CA's certificate", data: certPEM}, pemFile{name: "the CA's key", data: keyPEM})
 	if err != nil {
 		return nil, err
 	}

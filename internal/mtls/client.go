@@ -23,10 +23,11 @@ const sessionsKept = 16
 // methods may be called concurrently.
 type Credentials struct {
 	// CertFile and KeyFile are PEM files; both or neither. One file may hold
-	// both.
+	// both, as that of a proxy certificate does: the proxy, its key, and the
+	// user's certificate.
 	CertFile, KeyFile string
 	// CAFiles are PEM files of the CAs that may have signed the server's
-	// certificate.
+	// certificate, or directories of such files, as in [Files].
 	CAFiles []string
 
 	// Certificate is used if there is no CertFile. With neither the client

@@ -8,7 +8,7 @@
 //   - Serving: [ServerConfig] for material in memory, [Source] for files that
 //     are read again when they change.
 //   - Calling: [Credentials].
-//   - Who is it: [Naming] and [DN].
+//   - Who is it: [Naming], [DN], and [Verifier], also of proxy certificates (RFC 3820).
 //   - Why not: [Explain] and [Alerts].
 //   - Making certificates: [Authority].
 package mtls

@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -161,17 +162,30 @@ func clientConfig(t testing.TB, c *mtls.Credentials) *tls.Config {
 	return config
 }
 
+// Ordinary certificates fare alike, whether proxy certificates are accepted or
+// not.
 func TestHandshakes(t *testing.T) {
 	t.Parallel()
+	for _, proxies := range []bool{false, true} {
+		t.Run("proxies="+strconv.FormatBool(proxies), func(t *testing.T) {
+			t.Parallel()
+			testHandshakes(t, proxies)
+		})
+	}
+}
+
+func testHandshakes(t *testing.T, proxies bool) {
+	t.Helper()
 	p, lookalike := newPKI(t, "test CA"), newPKI(t, "test CA")
 	other := newPKI(t, "another CA")
-	ask := serverConfig(t, mtls.Material{Certificate: p.server, CAs: p.cas()}, mtls.Policy{})
-	require := serverConfig(t, mtls.Material{Certificate: p.server, CAs: p.cas()}, mtls.Policy{Require: true})
+	ask := serverConfig(t, mtls.Material{Certificate: p.server, CAs: p.cas()}, mtls.Policy{Proxies: proxies})
+	require := serverConfig(t, mtls.Material{Certificate: p.server, CAs: p.cas()}, mtls.Policy{Proxies: proxies, Require: true})
 	spiffe, err := mtls.NewNaming(mtls.KindSPIFFE)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pinned := serverConfig(t, mtls.Material{Certificate: p.server, CAs: p.cas()}, mtls.Policy{Naming: spiffe})
+	pinned := serverConfig(t, mtls.Material{Certificate: p.server, CAs: p.cas()}, mtls.Policy{Proxies: proxies, Naming: spiffe})
+	verifier := newVerifier(t, p, mtls.Policy{Proxies: proxies})
 
 	edPublic, edKey, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -243,16 +257,22 @@ func TestHandshakes(t *testing.T) {
 					t.Errorf("got version %x, protocol %q", m.client.Version, m.client.NegotiatedProtocol)
 				}
 				want := 0
-				if test.client != nil {
+				if test.client != nil && !proxies {
 					want = 1
 				}
 				if len(m.server.VerifiedChains) != want {
 					t.Errorf("verified chains: got %d, want %d", len(m.server.VerifiedChains), want)
 				}
+				if proof, err := verifier.Connection(m.server); (err == nil) != (test.client != nil) || err == nil && proof.Proxy != nil {
+					t.Errorf("got %+v, %v, want an ordinary certificate if there is one", proof, err)
+				}
 				return
 			}
 			if m.serverErr == nil || !strings.Contains(m.serverErr.Error(), test.says) {
 				t.Errorf("server: got %v, want it refused for %q", m.serverErr, test.says)
+			}
+			if test.want == bus.CodeCertificateExpired && proxies {
+				test.want = bus.CodeUnauthenticated // there is one alert for all of them
 			}
 			got := mtls.Explain(m.clientErr)
 			if got == nil || got.Code != test.want || got.Retry.When != bus.RetryAfter || got.Reason == "" {

@@ -2,6 +2,7 @@ package mtls
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -21,8 +22,10 @@ import (
 // below it.
 const maxFile = 8 << 20
 
-// Files names PEM files. CA files may hold several certificates each; Cert
-// holds the leaf first, then the intermediate ones.
+// Files names PEM files. Cert holds the leaf first, then the intermediate ones.
+// A CA file may hold several certificates. In place of one a directory may
+// stand: then the CAs are all those in its files *.pem, *.crt and *.0 to *.9,
+// and what in them is no CA's certificate is passed over.
 type Files struct {
 	Cert, Key string
 	CA        []string
@@ -44,13 +47,14 @@ type Material struct {
 // certificate, its key and at least one CA.
 func MaterialFromPEM(cert, key, ca []byte) (Material, error) {
 	return serverMaterial(
-		pemFile{"the certificate", cert}, pemFile{"the key", key}, []pemFile{{"the CA", ca}})
+		pemFile{name: "the certificate", data: cert}, pemFile{name: "the key", data: key}, []pemFile{{name: "the CA", data: ca}})
 }
 
 // pemFile is a file's contents and what to call it in an error.
 type pemFile struct {
 	name string
 	data []byte
+	dir  string // the directory of CAs that it was found in; empty: it was named
 }
 
 func serverMaterial(cert, key pemFile, cas []pemFile) (Material, error) {
@@ -106,18 +110,6 @@ func (f Files) read() (contents, error) {
 	return c, err
 }
 
-func readCAs(paths []string) ([]pemFile, error) {
-	var cas []pemFile
-	for _, path := range paths {
-		file, err := readFile("CA", path)
-		if err != nil {
-			return nil, err
-		}
-		cas = append(cas, file)
-	}
-	return cas, nil
-}
-
 func (c contents) hash() [sha256.Size]byte {
 	sum := sha256.New()
 	for _, file := range append([]pemFile{c.cert, c.key}, c.cas...) {
@@ -144,7 +136,7 @@ func readFile(what, path string) (pemFile, error) {
 	if len(data) > maxFile {
 		return pemFile{}, broken(errors.New("it is larger than 8 MiB"), name)
 	}
-	return pemFile{name, data}, nil
+	return pemFile{name: name, data: data}, nil
 }
 
 // checkKeyMode refuses a server's key that others may read or replace: it is
@@ -183,10 +175,14 @@ func parsePair(cert, key pemFile) (tls.Certificate, error) {
 	}
 }
 
+// parseCAs returns the certificates of all files, each once. It refuses a file
+// that was named and has none, or one that is not a CA's, and a directory that
+// has none in all of its files.
 func parseCAs(files []pemFile) ([]*x509.Certificate, error) {
 	var cas []*x509.Certificate
+	found := map[string]bool{} // by directory, or by the file's name
 	for _, file := range files {
-		found := false
+		place := cmp.Or(file.dir, file.name)
 		for rest := file.data; ; {
 			var block *pem.Block
 			if block, rest = pem.Decode(rest); block == nil {
@@ -195,23 +191,39 @@ func parseCAs(files []pemFile) ([]*x509.Certificate, error) {
 			if !isCertificate(block.Type) {
 				continue
 			}
-			cert, err := x509.ParseCertificate(block.Bytes)
+			cert, err := parseCA(file.name, block.Bytes)
+			if err != nil && file.dir != "" {
+				continue
+			}
 			if err != nil {
-				return nil, broken(err, file.name+": a certificate in it cannot be read")
+				return nil, err
 			}
-			if cert.BasicConstraintsValid && !cert.IsCA {
-				return nil, broken(nil, file.name+": the certificate of "+cert.Subject.String()+" in it is not a CA's")
-			}
-			found = true
+			found[place] = true
 			if !slices.ContainsFunc(cas, cert.Equal) {
 				cas = append(cas, cert)
 			}
 		}
-		if !found {
+		if file.dir == "" && !found[place] {
 			return nil, broken(noPEM(file.data, "certificate"), file.name)
 		}
 	}
+	for _, file := range files {
+		if file.dir != "" && !found[file.dir] {
+			return nil, broken(nil, file.name+": there is no CA's certificate in this directory: want files *.pem, *.crt or *.0")
+		}
+	}
 	return cas, nil
+}
+
+func parseCA(name string, der []byte) (*x509.Certificate, error) {
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, broken(err, name+": a certificate in it cannot be read")
+	}
+	if cert.BasicConstraintsValid && !cert.IsCA {
+		return nil, broken(nil, name+": the certificate of "+cert.Subject.String()+" in it is not a CA's")
+	}
+	return cert, nil
 }
 
 func isCertificate(block string) bool { return block == "CERTIFICATE" }

@@ -175,7 +175,7 @@ func (n Naming) name(leaf *x509.Certificate, subject string) (kind, name string,
 		if err != nil {
 			return "", "", err
 		}
-		name := percentEncode(value)
+		name := EncodeName(value)
 		if len(kinds) > 1 && kind != KindSPIFFE {
 			name = kind + ":" + name
 		}
@@ -250,9 +250,10 @@ func (n Naming) oneValue(kind string, values []string, names altNames) (string, 
 	return value, nil
 }
 
-// percentEncode encodes every byte outside [A-Za-z0-9._@:/+=-]. The percent
-// sign is outside, so different values stay different.
-func percentEncode(s string) string {
+// EncodeName writes a value as it stands in a peer's name: every byte outside
+// [A-Za-z0-9._@:/+=-] is percent-encoded. The percent sign is outside, so
+// different values stay different.
+func EncodeName(s string) string {
 	const hexDigits = "0123456789ABCDEF"
 	var b strings.Builder
 	for i := range len(s) {

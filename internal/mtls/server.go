@@ -12,6 +12,10 @@ import (
 // nextProtos: a WebSocket upgrade needs HTTP/1.1.
 var nextProtos = []string{"http/1.1"}
 
+// nextProtos2 is for servers of HTTP/2; a client that wants a WebSocket does
+// not offer it.
+var nextProtos2 = []string{"h2", "http/1.1"}
+
 // A Policy says whom a server accepts. The zero value asks for a certificate,
 // verifies it if one is given, and names peers automatically.
 type Policy struct {
@@ -21,9 +25,39 @@ type Policy struct {
 	// Naming is the rule for peers' names: a certificate that it gives no
 	// name is refused in the handshake.
 	Naming Naming
+	// Proxies accepts proxy certificates (RFC 3820), of at most [MaxProxies] in a
+	// chain, with all rights of their user or limited ones. Who shows one is its
+	// user. For other certificates nothing changes, but that a client whose
+	// certificate is refused gets the alert bad_certificate in any case, and that
+	// a connection's VerifiedChains stay empty: crypto/tls does not verify proxy
+	// certificates. Ask a [Verifier] who somebody is.
+	Proxies bool
+	// HTTP2 offers HTTP/2 beside HTTP/1.1.
+	HTTP2 bool
 	// Now is the clock that certificates are checked against; nil means
 	// time.Now.
 	Now func() time.Time
+}
+
+// clientAuth is how crypto/tls asks. It must not verify where there may be
+// proxy certificates.
+func (p Policy) clientAuth() tls.ClientAuthType {
+	switch {
+	case p.Proxies && p.Require:
+		return tls.RequireAnyClientCert
+	case p.Proxies:
+		return tls.RequestClientCert
+	case p.Require:
+		return tls.RequireAndVerifyClientCert
+	}
+	return tls.VerifyClientCertIfGiven
+}
+
+func (p Policy) nextProtos() []string {
+	if p.HTTP2 {
+		return nextProtos2
+	}
+	return nextProtos
 }
 
 func (p Policy) now() time.Time {
@@ -51,6 +85,7 @@ func ServerConfig(m Material, p Policy) (*tls.Config, error) {
 // that began with it end with it.
 type generation struct {
 	config *tls.Config
+	trust  *trust
 	cas    [sha256.Size]byte
 	// tickets has the keys of session tickets, and rotates them if it was
 	// given none: it is shared by generations that believe the same CAs. A
@@ -73,36 +108,40 @@ func newGeneration(m Material, p Policy, last *generation) (*generation, error) 
 		g.tickets = &tls.Config{MinVersion: tls.VersionTLS13, Time: p.now}
 	}
 	pool := poolOf(m.CAs)
-	auth := tls.VerifyClientCertIfGiven
-	if p.Require {
-		auth = tls.RequireAndVerifyClientCert
-	}
+	g.trust = newTrust(pool, p)
 	g.config = &tls.Config{
 		MinVersion:   tls.VersionTLS13,
-		NextProtos:   nextProtos,
+		NextProtos:   p.nextProtos(),
 		Certificates: []tls.Certificate{m.Certificate},
-		ClientAuth:   auth,
+		ClientAuth:   p.clientAuth(),
 		ClientCAs:    pool,
 		Time:         p.now,
 		// crypto/tls would take the keys of the listener's configuration,
 		// which outlives the CAs.
 		WrapSession:      g.tickets.EncryptTicket,
 		UnwrapSession:    g.tickets.DecryptTicket,
-		VerifyConnection: func(state tls.ConnectionState) error { return verifyClient(state, pool, p) },
+		VerifyConnection: g.trust.verifyClient,
 	}
 	return g, nil
 }
 
 // verifyClient runs in every handshake, resumed or not.
-func verifyClient(state tls.ConnectionState, pool *x509.CertPool, p Policy) error {
+func (t *trust) verifyClient(state tls.ConnectionState) error {
 	if len(state.PeerCertificates) == 0 {
-		if p.Require {
+		if t.policy.Require {
 			return bus.Errorf(bus.CodeUnauthenticated, "no client certificate")
 		}
 		return nil
 	}
+	if t.policy.Proxies {
+		proof, err := t.prove(state.PeerCertificates)
+		if err != nil {
+			return err
+		}
+		return proof.nameless
+	}
 	if state.DidResume {
-		chains, err := verifyAnew(state.PeerCertificates, pool, p.now())
+		chains, err := verifyAnew(state.PeerCertificates, t.pool, t.policy.now())
 		if err != nil {
 			return err
 		}
@@ -116,7 +155,7 @@ func verifyClient(state tls.ConnectionState, pool *x509.CertPool, p Policy) erro
 			return err
 		}
 	}
-	_, err := p.Naming.Peer(state)
+	_, err := t.policy.Naming.Peer(state)
 	return err
 }
 

@@ -42,7 +42,7 @@ func NewSource(files Files, policy Policy) (*Source, error) {
 	}
 	s.config = &tls.Config{
 		MinVersion: tls.VersionTLS13,
-		NextProtos: nextProtos,
+		NextProtos: policy.nextProtos(),
 		Time:       policy.now,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			return s.current.Load().config, nil
@@ -112,28 +112,5 @@ func (s *Source) reloadLocked() (changed bool, err error) {
 // Without Run, or calls of Reload, keys of session tickets in a file do not
 // rotate.
 func (s *Source) Run(ctx context.Context, every time.Duration, report func(err error)) error {
-	if report == nil {
-		report = func(error) {}
-	}
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	var told string
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-ticker.C:
-		}
-		changed, err := s.Reload()
-		switch {
-		case err != nil && err.Error() != told:
-			told = err.Error()
-			report(err)
-		case err == nil:
-			told = ""
-			if changed {
-				report(nil)
-			}
-		}
-	}
+	return Poll(ctx, every, s.Reload, report)
 }

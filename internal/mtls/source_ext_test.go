@@ -1,7 +1,10 @@
 package mtls_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"os"
 	"path/filepath"
@@ -224,7 +227,15 @@ func TestSourceRefusesFiles(t *testing.T) {
 			put(d.files.Cert, string(p.ca.CertPEM()), 0o600)
 			put(d.files.Key, string(key), 0o600)
 		}, "certificate file DIR/s.crt: it names no host"},
-		{"directory for CA", func(d *desk) { d.files.CA[0] = d.dir }, "CA file DIR: it is not a regular file"},
+		{"directory without CAs", func(d *desk) {
+			d.files.CA[0] = filepath.Join(d.dir, "cas")
+			if err := os.Mkdir(d.files.CA[0], 0o700); err != nil {
+				t.Fatal(err)
+			}
+			put(filepath.Join(d.files.CA[0], "leaf.pem"), string(certPEM(p.client)), 0o600)
+			put(filepath.Join(d.files.CA[0], "broken.0"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", 0o600)
+			put(filepath.Join(d.files.CA[0], "ca.txt"), string(p.ca.CertPEM()), 0o600)
+		}, "CA file DIR/cas: there is no CA's certificate in this directory"},
 		{"leaf for CA", func(d *desk) { d.files.CA[0] = d.files.Cert }, "is not a CA's"},
 		{"broken CA", func(d *desk) {
 			put(d.files.CA[0], "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", 0o600)
@@ -270,5 +281,82 @@ func TestCredentialsReadFilesAnew(t *testing.T) {
 	creds.KeyFile = ""
 	if _, err := creds.TLS("localhost"); bus.CodeOf(err) != bus.CodeFailedPrecondition {
 		t.Errorf("a certificate without a key: got %v, want failed_precondition", err)
+	}
+}
+
+func certPEM(c tls.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]})
+}
+
+// A directory of CAs as grids have them, with links by hash, lists of revoked
+// certificates and what else lies around.
+func TestDirectoryOfCAs(t *testing.T) {
+	t.Parallel()
+	p, one, two := newPKI(t, "test CA"), newPKI(t, "one CA"), newPKI(t, "two CA")
+	d := newDesk(t, p)
+	dir := filepath.Join(d.dir, "certificates")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	put := func(name string, parts ...[]byte) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), bytes.Join(parts, nil), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := func(name, to string) {
+		t.Helper()
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("one.pem", []byte("the CA of one\n"), one.ca.CertPEM())
+	link("5ed36f99.0", "one.pem")
+	put("5ed36f99.r0", []byte("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"))
+	put("leaf.crt", certPEM(p.client)) // believed by nobody
+	put("odd.pem", []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), []byte("and nothing else"))
+	put("empty.pem")
+	put("two.crt.rpmsave", two.ca.CertPEM())
+	link("gone.0", "nothing.pem")
+	if err := os.Mkdir(filepath.Join(dir, "more.pem"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+
+	d.files.CA = append(d.files.CA, dir)
+	s, err := mtls.NewSource(d.files, mtls.Policy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	believed := func(who pki, want bool) {
+		t.Helper()
+		creds := &mtls.Credentials{Certificate: &who.client, CAFiles: []string{d.files.CA[0]}}
+		if m := meet(t, s.Config(), clientConfig(t, creds)); (m.serverErr == nil) != want {
+			t.Errorf("%s: got %v, want it accepted: %t", who.ca.Certificate().Subject, m.serverErr, want)
+		}
+	}
+	believed(p, true)
+	believed(one, true)
+	believed(two, false)
+	put("two.9", two.ca.CertPEM())
+	reload(t, s, true)
+	reload(t, s, false)
+	believed(two, true)
+	put("one.pem", two.ca.CertPEM())
+	reload(t, s, true)
+	believed(one, false)
+
+	// Clients look there, too.
+	put("server.pem", p.ca.CertPEM())
+	creds := &mtls.Credentials{Certificate: &p.client, CAFiles: []string{dir}}
+	meet(t, s.Config(), clientConfig(t, creds)).fine(t)
+
+	if os.Geteuid() == 0 {
+		return // who may read everything finds nothing unreadable
+	}
+	if err := os.Chmod(filepath.Join(dir, "two.9"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Reload(); err == nil || !strings.Contains(err.Error(), "CA file "+dir+"/two.9: permission denied") {
+		t.Errorf("got %v, want the file named that cannot be read", err)
 	}
 }

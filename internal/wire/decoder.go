@@ -53,7 +53,7 @@ func (d Decoder) Next(b []byte) (Frame, error) {
 	}
 	f.Size = r.pos
 	if d.Limit > 0 && f.Size > d.Limit && f.Kind.Numbered() && f.Fault == nil {
-		f.Fault = tooLarge(f.Size, d.Limit)
+		f.Fault = tooLarge(f.Kind, f.Size, d.Limit)
 	}
 	return f, nil
 }
@@ -94,6 +94,9 @@ func (d Decoder) elements(f *Frame, r *reader, elements int) {
 		f.Body = r.bytes()
 		if elements > 4 {
 			f.Timeout = milliseconds(r.uint())
+		}
+		if d.From == schema.FromService {
+			f.Fault = bus.Errorf(bus.CodeUnimplemented, "method %s: methods are called by the client only", quoted(f.Name))
 		}
 	case Part:
 	}
@@ -168,17 +171,31 @@ func InvalidMessage(misfit *schema.ValueError) *bus.Error {
 	return e
 }
 
-func tooLarge(size, limit int) *bus.Error {
+func tooLarge(k Kind, size, limit int) *bus.Error {
+	if k == Call {
+		return bus.Errorf(bus.CodeOutOfRange, "call of %d bytes: at most %d are taken", size, limit)
+	}
 	return bus.Errorf(bus.CodeInvalidMessage, "message of %d bytes: at most %d are taken", size, limit)
 }
 
 // CheckSize tells whether a frame without its number keeps to a limit.
 func CheckSize(frame []byte, limit int) error {
-	if size := len(frame) + NumberSize(math.MaxUint64); size > limit {
-		return tooLarge(size, limit)
+	if size := sizeOf(frame); size > limit {
+		return tooLarge(Kind(frame[1]), size, limit)
 	}
 	return nil
 }
+
+// CheckResult is CheckSize for what answers a call.
+func CheckResult(frame []byte, limit int) error {
+	if size := sizeOf(frame); size > limit {
+		return bus.Errorf(bus.CodeOutOfRange, "the result takes %d bytes: this client takes at most %d over a stable connection", size, limit)
+	}
+	return nil
+}
+
+// sizeOf is how large a frame without its number may be with it.
+func sizeOf(frame []byte) int { return len(frame) + NumberSize(math.MaxUint64) }
 
 // milliseconds bounds what a peer may say to what a Duration holds.
 func milliseconds(ms uint64) time.Duration {

@@ -96,7 +96,7 @@ type Frame struct {
 	Seen, Released uint64
 	// Fault says why a frame that is well-formed must not be handled: its
 	// message is unknown, not the peer's to send, too large, or breaks the
-	// contract.
+	// contract; or it is a call, and not from the client.
 	Fault *bus.Error
 
 	flags uint64
@@ -180,7 +180,7 @@ func AppendRequest(dst []byte, m *Message, v schema.Message, timeout time.Durati
 	if err != nil || timeout <= 0 {
 		return dst, err
 	}
-	return appendUint(dst, uint64((timeout+time.Millisecond-1)/time.Millisecond)), nil
+	return appendTimeout(dst, timeout), nil
 }
 
 // AppendAnswer appends the answer to request re without its number: a message,
@@ -193,7 +193,42 @@ func AppendAnswer(dst []byte, re uint64, m *Message, v schema.Message) ([]byte, 
 	return m.Append(append(dst, m.NameBytes()...), v)
 }
 
-// AppendCancel appends a cancel frame for request re.
+// AppendCall appends a call of a method without its number. A timeout of 0 is
+// none; otherwise it is rounded up to milliseconds.
+func AppendCall(dst []byte, method string, args []byte, timeout time.Duration) []byte {
+	elements := 4
+	if timeout > 0 {
+		elements = 5
+	}
+	dst = appendBytes(appendString(appendHead(dst, Call, elements), method), args)
+	if timeout <= 0 {
+		return dst
+	}
+	return appendTimeout(dst, timeout)
+}
+
+// What a call's frame takes beside its method's name and its arguments, and the
+// answer to one beside the result; at most, in bytes.
+const (
+	AroundCall   = 32
+	AroundResult = 32
+)
+
+// AppendResult appends the answer to call re without its number.
+func AppendResult(dst []byte, re uint64, result []byte) []byte {
+	return appendBytes(appendNil(appendUint(appendHead(dst, Answer, 5), re)), result)
+}
+
+// appendTimeout appends how long a sender waits, in milliseconds.
+func appendTimeout(dst []byte, d time.Duration) []byte {
+	ms := uint64(d / time.Millisecond)
+	if d%time.Millisecond > 0 {
+		ms++
+	}
+	return appendUint(dst, ms)
+}
+
+// AppendCancel appends a cancel frame for request or call re.
 func AppendCancel(dst []byte, re uint64) []byte {
 	return appendUint(appendHead(dst, Cancel, 2), re)
 }

@@ -163,6 +163,11 @@ func TestDecoderSides(t *testing.T) {
 	if err != nil || f.Fault == nil || f.Fault.Code != bus.CodeUnimplemented || !strings.Contains(f.Fault.Reason, "by the client only") {
 		t.Errorf("the service's Ping: got %v, fault %v; want unimplemented", err, f.Fault)
 	}
+	call := unhex(t, "94 0a 05 a4 (echo) c4 01 (x)")
+	f, err = wire.Decoder{Contract: frameContract, From: schema.FromService}.Next(call)
+	if err != nil || f.Fault == nil || f.Fault.Code != bus.CodeUnimplemented {
+		t.Errorf("the service's call: got %v, fault %v; want unimplemented", err, f.Fault)
+	}
 	f, err = wire.Decoder{}.Next(ping)
 	if err != nil || f.Fault == nil || f.Fault.Code != bus.CodeUnimplemented {
 		t.Errorf("before the contract is known: got %v, fault %v; want unimplemented", err, f.Fault)
@@ -181,6 +186,45 @@ func TestDecoderLimit(t *testing.T) {
 	f, err := d.Next(ping)
 	if err != nil || f.Fault == nil || f.Fault.Code != bus.CodeInvalidMessage || f.Size != len(ping) {
 		t.Errorf("a larger one: got %v, fault %v; want invalid_message, and its whole size", err, f.Fault)
+	}
+	call := unhex(t, "94 0a 05 a4 (echo) c4 20 ("+strings.Repeat("x", 32)+")")
+	f, err = d.Next(call)
+	if err != nil || f.Fault == nil || f.Fault.Code != bus.CodeOutOfRange || f.Size != len(call) {
+		t.Errorf("a larger call: got %v, fault %v; want out_of_range, and its whole size", err, f.Fault)
+	}
+}
+
+// What a sender finds too large is what its receiver would.
+func TestCheckSize(t *testing.T) {
+	t.Parallel()
+	data, err := wire.AppendData(nil, frameMessage(t, "Ping"), framePing{ID: 7}, wire.DataOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	call, result := wire.AppendCall(nil, "echo", []byte("x"), 0), wire.AppendResult(nil, 1, []byte("x"))
+	for _, tt := range []struct {
+		name  string
+		frame []byte
+		check func([]byte, int) error
+		want  bus.Code
+	}{
+		{"data", data, wire.CheckSize, bus.CodeInvalidMessage},
+		{"call", call, wire.CheckSize, bus.CodeOutOfRange},
+		{"result", result, wire.CheckResult, bus.CodeOutOfRange},
+	} {
+		size := len(wire.AppendNumber(nil, tt.frame, math.MaxUint64))
+		if err := tt.check(tt.frame, size); err != nil {
+			t.Errorf("%s of the limit: %v", tt.name, err)
+		}
+		if err := tt.check(tt.frame, size-1); bus.CodeOf(err) != tt.want {
+			t.Errorf("%s beyond it: got %v, want %s", tt.name, err, tt.want)
+		}
+	}
+	if n := len(wire.AppendCall(nil, "echo", nil, math.MaxInt64)); n > len("echo")+wire.AroundCall {
+		t.Errorf("a call takes %d bytes beside its arguments", n)
+	}
+	if n := len(wire.AppendResult(nil, math.MaxUint64, make([]byte, 1<<20))) - 1<<20; n > wire.AroundResult {
+		t.Errorf("an answer takes %d bytes beside its result", n)
 	}
 }
 
@@ -203,7 +247,11 @@ func TestFramesRoundTrip(t *testing.T) {
 			"data n=%d re=300 name=Ping known body=81a2696401":       must(wire.AppendData(nil, ping, framePing{ID: 1}, wire.DataOptions{Re: 300})),
 			"request n=%d re=0 name=Ping known body=81a2696401":      must(wire.AppendRequest(nil, ping, framePing{ID: 1}, 0)),
 			"answer n=%d re=9 name=Pong known body=81a2696402":       must(wire.AppendAnswer(nil, 9, pong, framePong{ID: 2})),
-			"answer n=%d re=9": must(wire.AppendAnswer(nil, 9, nil, nil)),
+			"answer n=%d re=9":                                              must(wire.AppendAnswer(nil, 9, nil, nil)),
+			"call n=%d re=0 name=echo body=5b5d":                            wire.AppendCall(nil, "echo", []byte("[]"), 0),
+			"call n=%d re=0 name=echo body= timeout=2ms":                    wire.AppendCall(nil, "echo", nil, 1500*time.Microsecond),
+			"answer n=%d re=9 body=5b5d":                                    wire.AppendResult(nil, 9, []byte("[]")),
+			"answer n=%d re=9 body=":                                        wire.AppendResult(nil, 9, nil),
 			"request n=%d re=0 name=Ping known body=81a2696401 timeout=2ms": must(wire.AppendRequest(nil, ping, framePing{ID: 1}, 1500*time.Microsecond)),
 		}
 		for want, frame := range frames {
@@ -318,9 +366,17 @@ func rewrite(t *testing.T, f *wire.Frame) []byte {
 		return wire.AppendAck(nil, f.Seen, f.Released)
 	case wire.Cancel:
 		return wire.AppendCancel(nil, f.Re)
-	case wire.Answer:
-		if f.Message != nil || f.Body != nil || f.Fault != nil {
+	case wire.Call:
+		if f.Fault != nil { // its size
 			return nil
+		}
+		return wire.AppendNumber(nil, wire.AppendCall(nil, string(f.Name), f.Body, f.Timeout), f.N)
+	case wire.Answer:
+		if f.Message != nil || f.Fault != nil {
+			return nil
+		}
+		if f.Body != nil {
+			return wire.AppendNumber(nil, wire.AppendResult(nil, f.Re, f.Body), f.N)
 		}
 		b, err := wire.AppendAnswer(nil, f.Re, nil, nil)
 		if err != nil {

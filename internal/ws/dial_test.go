@@ -345,7 +345,7 @@ type nobody struct{}
 func (nobody) Handle(context.Context, *link.Incoming) error { return nil }
 func (nobody) AtOnce(*wire.Message) int                     { return 1 }
 func (nobody) Keeps(*link.Incoming, *bus.Error) bool        { return false }
-func (nobody) Failed(string, *bus.Error)                    {}
+func (nobody) Failed(*link.Incoming, *bus.Error)            {}
 func (nobody) Goaway(*wire.GoawayFrame)                     {}
 
 func newLink(s *Socket) *link.Link {

@@ -32,11 +32,13 @@ const (
 	prometheus = "github.com/prometheus/client_golang"
 	sys        = "golang.org/x/sys"
 	goleak     = "go.uber.org/goleak"
+	jose       = "github.com/go-jose/go-jose/v4"
 )
 
 // table is the house. A name that ends in /... stands for the rooms below it.
 var table = map[string]room{
 	"bus":               {nil, []string{uuid}},
+	"access":            {[]string{"bus", "internal/nearest"}, nil},
 	"schema":            {[]string{"internal/nearest"}, nil},
 	"schema/schemafile": {[]string{"schema", "internal/nearest"}, []string{yaml}},
 	"schema/apidoc":     {[]string{"schema"}, nil},
@@ -46,11 +48,22 @@ var table = map[string]room{
 	"internal/link":    {[]string{"bus", "internal/wire", "internal/session"}, nil},
 	"internal/ws":      {[]string{"bus", "internal/link"}, []string{gorilla}},
 	"internal/mtls":    {[]string{"bus"}, nil},
+	"internal/auth":    {[]string{"bus", "access", "internal/mtls"}, []string{jose}},
 	"internal/nearest": {nil, nil},
 	"internal/keys":    {[]string{"bus"}, []string{zap}},
 
+	"rpc/jencode": {[]string{"schema", "internal/nearest"}, nil},
+	"rpc": {
+		[]string{"bus", "access", "schema", "rpc/jencode", "internal/mtls", "internal/keys", "internal/nearest"},
+		[]string{zap},
+	},
+	"rpc/rpcclient": {
+		[]string{"bus", "schema", "rpc", "rpc/jencode", "msgclient", "internal/mtls", "internal/keys"},
+		[]string{zap},
+	},
+
 	"msgbus": {
-		[]string{"bus", "schema", "internal/wire", "internal/link", "internal/session", "internal/ws", "internal/mtls", "internal/keys"},
+		[]string{"bus", "access", "schema", "internal/wire", "internal/link", "internal/session", "internal/ws", "internal/mtls", "internal/keys"},
 		[]string{zap},
 	},
 	"msgclient": {
@@ -62,15 +75,15 @@ var table = map[string]room{
 	"daemon/internal/gate":    {nil, nil},
 	"daemon/internal/hostile": {nil, nil}, // tests only: here they can reach the gate
 	"daemon/internal/config":  {[]string{"internal/nearest"}, []string{yaml}},
-	"daemon/internal/admin":   {[]string{"bus", "msgbus", "daemon/internal/gate"}, []string{prometheus}},
+	"daemon/internal/admin":   {[]string{"bus", "msgbus", "rpc", "daemon/internal/gate"}, []string{prometheus}},
 	"daemon/internal/demo":    {[]string{"bus", "msgbus", "msgclient", "internal/mtls", "daemon/internal/gate", "examples/pingpong"}, []string{zap}},
 	"daemon/internal/cli": {
-		[]string{"bus", "schema", "schema/schemafile", "schema/apidoc", "msgclient", "internal/mtls", "internal/nearest", "daemon/internal/admin", "daemon/internal/config", "daemon/internal/demo"},
+		[]string{"bus", "schema", "schema/schemafile", "schema/apidoc", "msgclient", "rpc/jencode", "rpc/rpcclient", "internal/mtls", "internal/nearest", "daemon/internal/admin", "daemon/internal/config", "daemon/internal/demo"},
 		[]string{cobra, pflag, term, zap},
 	},
 	"daemon": {
 		[]string{
-			"bus", "schema", "msgbus", "msgclient", "internal/mtls", "daemon/internal/cli", "daemon/internal/demo",
+			"bus", "access", "schema", "msgbus", "msgclient", "rpc", "internal/auth", "internal/mtls", "daemon/internal/cli", "daemon/internal/demo",
 			"daemon/internal/config", "daemon/internal/admin", "daemon/internal/gate",
 		},
 		[]string{zap},
@@ -84,10 +97,10 @@ var table = map[string]room{
 	"test/fault/netns":   {nil, []string{sys}},
 	"test/fault/process": {[]string{"test/fault/port"}, []string{goleak}},
 	// The ledger is a service like any other, and ledgerd a program.
-	"test/fault/ledger":         {[]string{"bus", "schema", "msgbus"}, nil},
+	"test/fault/ledger":         {[]string{"bus", "access", "schema", "msgbus"}, nil},
 	"test/fault/ledger/ledgerd": {[]string{"daemon", "test/fault/ledger"}, nil},
 
-	"examples/...": {[]string{"bus", "schema", "msgbus", "msgclient", "bustest", "daemon", "examples/pingpong"}, []string{zap}},
+	"examples/...": {[]string{"bus", "access", "schema", "msgbus", "msgclient", "rpc", "rpc/rpcclient", "bustest", "daemon", "examples/pingpong", "examples/inventory"}, []string{zap}},
 }
 
 // reasons are printed with a breach.
@@ -97,6 +110,10 @@ var reasons = map[string]string{
 	"internal/link → msgbus":         "a connection knows no service, so server and client share one implementation of keep-alive, queueing and ending",
 	"msgbus → msgclient":             "the two ends of a connection never import each other: a server binary holds no client",
 	"msgclient → msgbus":             "the two ends of a connection never import each other: a client binary holds no server",
+	"access → internal/mtls":         "who may do what knows no certificates, only what they prove",
+	"access → msgbus":                "who may do what knows no connections: messages and methods are decided by one set of rules",
+	"rpc → rpc/rpcclient":            "the two ends of a call: a service that calls others imports the client itself",
+	"rpc/rpcclient → access":         "who may do what is decided where the service is, and a client says only what he claims",
 	"schema → bus":                   "a message can be checked where there is no connection: in CI, in an editor, in another program",
 	"daemon/internal/cli → msgbus":   "the program's commands are clients like any other",
 	"daemon/internal/admin → daemon": "what an operator may see is one type; screens and flags stand above it",
@@ -170,9 +187,11 @@ func find(name string) (room, string, bool) {
 // TestClientHasNoServer looks at what a client binary really links.
 func TestClientHasNoServer(t *testing.T) {
 	t.Parallel()
-	for _, p := range list(t, "-deps", "./msgclient") {
-		if p.ImportPath == module+"/msgbus" {
-			t.Errorf("msgclient depends on msgbus: %s", reasons["msgclient → msgbus"])
+	for _, client := range []string{"msgclient", "rpc/rpcclient"} {
+		for _, p := range list(t, "-deps", "./"+client) {
+			if p.ImportPath == module+"/msgbus" {
+				t.Errorf("%s depends on msgbus: %s", client, reasons["msgclient → msgbus"])
+			}
 		}
 	}
 }

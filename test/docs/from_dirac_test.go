@@ -9,33 +9,44 @@ import (
 )
 
 var (
-	diracRow  = regexp.MustCompile(`(?m)^\| A(\d+) \| (.+) \| (.+) \| (.+) \|$`)
-	testName  = regexp.MustCompile("`([a-z0-9/]+)\\.(Test\\w+)`")
-	noTestYet = regexp.MustCompile(`later: access|out of scope, because`)
+	diracRow = regexp.MustCompile(`(?m)^\| ([A-Z]\d+) \| (.+) \| (.+) \| (.+) \|$`)
+	testName = regexp.MustCompile("`([a-z0-9/]+)\\.(Test\\w+)`")
+	untested = regexp.MustCompile(`not yet: |out of scope, because `)
 )
 
-// TestFromDIRAC: docs/from-dirac.md has every row, in order, and each test that
-// it names exists; a row without one says why.
+// TestFromDIRAC: docs/from-dirac.md has every row of both tables, in order, and
+// each test that it names exists; a row without one says why.
 func TestFromDIRAC(t *testing.T) {
 	t.Parallel()
-	const rows = 89
+	var want []string
+	for _, table := range []struct {
+		letter string
+		rows   int
+	}{{"A", 89}, {"B", 86}} {
+		for i := range table.rows {
+			want = append(want, fmt.Sprint(table.letter, i+1))
+		}
+	}
 	sources := map[string]string{}
 	all := diracRow.FindAllStringSubmatch(read(t, filepath.Join(root, "docs/from-dirac.md")), -1)
-	if len(all) != rows {
-		t.Errorf("got %d rows, want %d", len(all), rows)
+	if len(all) != len(want) {
+		t.Errorf("got %d rows, want %d", len(all), len(want))
 	}
 	for i, row := range all {
 		number, where, shown := row[1], row[3], row[4]
-		if number != fmt.Sprint(i+1) {
-			t.Fatalf("row %d is A%s", i+1, number)
+		if i < len(want) && number != want[i] {
+			t.Fatalf("row %d is %s, want %s", i+1, number, want[i])
 		}
 		tests := testName.FindAllStringSubmatch(shown, -1)
-		if len(tests) == 0 && !noTestYet.MatchString(where) {
-			t.Errorf("A%s names no test and does not say why", number)
+		if len(tests) == 0 && !untested.MatchString(where) {
+			t.Errorf("%s names no test and does not say why", number)
+		}
+		if left := testName.ReplaceAllString(shown, ""); strings.ContainsAny(left, "`.") {
+			t.Errorf("%s: want tests as `folder.TestName`, got %s", number, shown)
 		}
 		for _, test := range tests {
 			if !strings.Contains(testsOf(t, sources, test[1]), "\nfunc "+test[2]+"(t *testing.T)") {
-				t.Errorf("A%s: there is no %s in %s", number, test[2], test[1])
+				t.Errorf("%s: there is no %s in %s", number, test[2], test[1])
 			}
 		}
 	}

@@ -276,7 +276,7 @@ func (a *actor) act(i int, s step) {
 	}
 	word, _, _ := strings.Cut(s.text, " ")
 	switch word {
-	case "data", "request", "cancel", "drop":
+	case "data", "request", "call", "cancel", "drop":
 	default:
 		return // the library says it by itself
 	}
@@ -308,6 +308,10 @@ func (a *actor) act(i int, s step) {
 		if !a.repeats(i) {
 			a.request(list)
 		}
+	case "call":
+		if !a.repeats(i) {
+			a.call(list)
+		}
 	}
 	synctest.Wait()
 }
@@ -323,7 +327,7 @@ func (a *actor) repeats(i int) bool {
 				current = s.conn
 			}
 			session[s.conn] = current
-		case s.who == 'C' && slices.Contains([]string{"data", "request", "answer", "error"}, word):
+		case s.who == 'C' && slices.Contains([]string{"data", "request", "call", "answer", "error"}, word):
 			list, err := parseFrame(s.text, variables())
 			if err != nil {
 				continue
@@ -398,13 +402,7 @@ func outcome(err error) string {
 
 func (a *actor) request(list []any) {
 	r := a.record(list)
-	timeout := 30 * time.Second
-	if len(list) == 5 {
-		ms, _ := list[4].(int64)
-		timeout = time.Duration(ms) * time.Millisecond
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	a.requests[show(list[1])] = cancel
+	ctx := a.limited(list)
 	go func() {
 		answer, err := a.client.RequestRecord(ctx, r)
 		switch {
@@ -418,6 +416,33 @@ func (a *actor) request(list []any) {
 				a.t.Error(err)
 			}
 			a.journal.note(list, "%s %s", answer.MessageName(), text)
+		}
+	}()
+}
+
+// limited is the context of what waits for an answer, with the time that the line
+// gives it.
+func (a *actor) limited(list []any) context.Context {
+	timeout := 30 * time.Second
+	if len(list) == 5 {
+		ms, _ := list[4].(int64)
+		timeout = time.Duration(ms) * time.Millisecond
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	a.requests[show(list[1])] = cancel
+	return ctx
+}
+
+func (a *actor) call(list []any) {
+	method, _ := list[2].(string)
+	args, _ := list[3].([]byte)
+	ctx := a.limited(list)
+	go func() {
+		result, err := a.client.Call(ctx, method, args)
+		if err != nil {
+			a.journal.note(list, "%s", described(err))
+		} else {
+			a.journal.note(list, "%s", showText(result))
 		}
 	}()
 }

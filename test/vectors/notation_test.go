@@ -109,10 +109,10 @@ func (s *scanner) answer(list []any) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch s.peek() {
-	case 0:
+	switch {
+	case s.peek() == 0:
 		return append(list, nil, nil), nil
-	case 'h':
+	case strings.HasPrefix(s.text[s.pos:], "h\""), strings.HasPrefix(s.text[s.pos:], "b'"):
 		return s.append(append(list, nil), 1)
 	}
 	return s.append(append(list, s.word()), 1)
@@ -184,7 +184,7 @@ func showAnswer(rest []any) string {
 	case named:
 		return text + " " + message + " " + show(rest[3])
 	case rest[3] != nil:
-		return text + " " + show(rest[3])
+		return text + " " + showText(rest[3])
 	}
 	return text
 }
@@ -194,7 +194,12 @@ func showMessage(name string, rest []any) string {
 	if !ok {
 		return ""
 	}
-	text := show(rest[0]) + " " + message + " " + show(rest[2])
+	text := show(rest[0]) + " " + message + " "
+	if name == "call" {
+		text += showText(rest[2])
+	} else {
+		text += show(rest[2])
+	}
 	switch {
 	case len(rest) == 3:
 		return text

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"busd/access"
 	"busd/bustest"
 	"busd/msgbus"
 	"busd/msgclient"
@@ -44,12 +45,20 @@ type stage struct {
 	t       *testing.T
 	c       *conversation
 	nodes   []*bustest.Server // the first is that of connection 1, the last that of all others
+	policy  *access.Policy    // of a guarded service
 	journal journal
 }
 
 func playClient(t *testing.T, c *conversation) {
 	st := &stage{t: t, c: c}
 	cfg, nodes := msgbus.Config{}, 1
+	if c.set.has("service", "guarded") {
+		policy, err := access.New(guardedBy(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Access, st.policy = policy, policy
+	}
 	for _, word := range c.set["server"] {
 		switch word {
 		case "one_connection":
@@ -256,6 +265,11 @@ func (st *stage) happen(s step) {
 		st.connect("i2")
 	case "the server stops":
 		go st.nodes[0].Stop()
+	case "only operators may connect any more":
+		if err := st.policy.Swap(guardedBy([]string{"Operator"})); err != nil {
+			st.t.Fatal(err)
+		}
+		st.nodes[0].AccessChanged()
 	default:
 		if strings.HasPrefix(s.text, clientSends) {
 			return

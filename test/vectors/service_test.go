@@ -102,7 +102,8 @@ func (Full) MessageName() string     { return "Full" }
 
 const serviceName = "Test/Vectors"
 
-var contract = schema.MustNew(serviceName,
+// messages are the contract of a service without methods.
+var messages = schema.MustNew(serviceName,
 	schema.Of[Ping](schema.FromClient).WithDoc("Answered by a Pong with the same id."),
 	schema.Of[Pong](schema.FromService),
 	schema.Of[Note](schema.FromBoth),
@@ -120,6 +121,14 @@ var contract = schema.MustNew(serviceName,
 	schema.Of[Push](schema.FromClient),
 	schema.Of[Full](schema.FromBoth),
 )
+
+var contract = func() *schema.Schema {
+	parts := []schema.Part{schema.Extends(messages)}
+	for _, m := range methods {
+		parts = append(parts, m)
+	}
+	return schema.MustNew(serviceName, parts...)
+}()
 
 // other is a contract that a client of this service cannot be built with.
 var other = schema.MustNew(serviceName,
@@ -202,7 +211,13 @@ func fault(code, reason string) error {
 
 // newService makes the service of a conversation.
 func newService(set settings, j *journal) *msgbus.Service {
-	s := &msgbus.Service{Schema: contract, KeepOnError: set.has("service", "keep_on_error")}
+	s := &msgbus.Service{Schema: messages, Methods: clerk{}, KeepOnError: set.has("service", "keep_on_error")}
+	if set.has("service", "no_methods") {
+		s.Methods = nil
+	}
+	if set.has("service", "guarded") {
+		guard(s)
+	}
 	if set.has("service", "no_sessions") {
 		s.Window = -1
 	}

@@ -110,6 +110,14 @@ func (s *scanner) value() (any, error) {
 		}
 		return time.Parse(time.RFC3339Nano, text)
 	}
+	if s.take("b'") {
+		text, _, ok := strings.Cut(s.text[s.pos:], "'")
+		if !ok {
+			return nil, s.fail("text and '")
+		}
+		s.pos += len(text) + 1
+		return []byte(text), nil
+	}
 	zeros, letters := s.take("zeros("), false
 	if !zeros {
 		letters = s.take("letters(")
@@ -252,6 +260,20 @@ func show(v any) string {
 		return "{" + strings.Join(parts, ", ") + "}"
 	}
 	panic(fmt.Sprintf("no notation for %T", v))
+}
+
+// showText writes bytes as the text that they are, where they are one.
+func showText(v any) string {
+	b, ok := v.([]byte)
+	if !ok || len(b) == 0 {
+		return show(v)
+	}
+	for _, c := range b {
+		if c < ' ' || c > '~' || c == '\'' {
+			return show(v)
+		}
+	}
+	return "b'" + string(b) + "'"
 }
 
 // fits tells whether a value that was heard is the one wanted. The order of a

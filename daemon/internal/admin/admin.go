@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"busd/msgbus"
+	"busd/rpc"
 )
 
 // Config is where an [Admin] gets its numbers. All functions must be safe for
@@ -15,6 +16,8 @@ type Config struct {
 	Version, Revision, Node string
 	// Services returns what the services have counted.
 	Services func() []msgbus.ServiceStats
+	// Calls returns what their methods have counted.
+	Calls func() []rpc.ServiceStats
 	// Transport returns what the listeners have counted.
 	Transport func() Transport
 	// CertificateEnd returns when the server's certificate expires.
@@ -118,6 +121,9 @@ func (a *Admin) Ready() error {
 
 // Services returns what the services have counted.
 func (a *Admin) Services() []msgbus.ServiceStats { return a.config.Services() }
+
+// Calls returns what the methods of the services have counted.
+func (a *Admin) Calls() []rpc.ServiceStats { return a.config.Calls() }
 
 // Transport returns what the listeners have counted.
 func (a *Admin) Transport() Transport { return a.config.Transport() }

@@ -8,6 +8,7 @@ import (
 
 	"busd/bus"
 	"busd/msgbus"
+	"busd/rpc"
 )
 
 // collector makes metrics of the numbers when they are asked for, so that
@@ -30,6 +31,11 @@ var (
 	messageBytes  = newDesc("message_bytes_total", "the same in bytes on the wire", "service", "message", "direction")
 	failedOnes    = newDesc("messages_failed_total", "messages that failed, here or at the client", "service", "message")
 	handlerTime   = newDesc("handler_seconds", "how long handlers took", "service", "message")
+	calls         = newDesc("calls_total", "calls answered, by ok or the code of the error; without a method those of methods that there are not", "service", "method", "code")
+	callsRunning  = newDesc("calls_running", "calls that run now", "service", "method")
+	callsLeft     = newDesc("calls_left_behind", "of these, those that nobody waits for any more: their time is over, or their caller has gone", "service", "method")
+	callTime      = newDesc("call_seconds", "how long calls took", "service", "method")
+	callBytes     = newDesc("call_bytes_total", "bytes of calls (in) and of their answers (out)", "service", "method", "direction")
 	sessions      = newDesc("sessions", "sessions now, with a connection or without", "service")
 	resting       = newDesc("sessions_resting", "sessions now that wait for their clients to come back, all services together")
 	restingBytes  = newDesc("sessions_resting_bytes", "what those keep for their clients and of them, in bytes")
@@ -52,6 +58,7 @@ var (
 
 var all = []*prometheus.Desc{
 	build, connections, connects, drops, refused, messages, messageBytes, failedOnes, handlerTime,
+	calls, callsRunning, callsLeft, callTime, callBytes,
 	sessions, resting, restingBytes, goneOn, notGoneOn, repeated, volatile, replaced, queued, queuedMax,
 	tcp, handshakes, resumed, handshaking, acceptErrors, certificate, configReloads, logDropped,
 }
@@ -70,6 +77,9 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	e.gauge(build, 1, a.config.Version, a.config.Revision, runtime.Version(), a.config.Node)
 	for _, s := range a.Services() {
 		e.service(s)
+	}
+	for _, s := range a.Calls() {
+		e.calls(s)
 	}
 	atRest, kept := a.SessionsAtRest()
 	e.gauge(resting, float64(atRest))
@@ -120,6 +130,21 @@ func (e emitter) service(s msgbus.ServiceStats) {
 		e.count(messageBytes, m.OutBytes, s.Service, m.Message, "out")
 		e.count(failedOnes, m.Failed, s.Service, m.Message)
 		e.latency(s.Service, m)
+	}
+}
+
+func (e emitter) calls(s rpc.ServiceStats) {
+	for _, m := range s.Methods {
+		var count uint64
+		for code, n := range m.Calls {
+			e.count(calls, n, s.Service, m.Method, code)
+			count += n
+		}
+		e.gauge(callsRunning, float64(m.Running), s.Service, m.Method)
+		e.gauge(callsLeft, float64(m.LeftBehind), s.Service, m.Method)
+		e.to <- prometheus.MustNewConstSummary(callTime, count, m.Seconds, nil, s.Service, m.Method)
+		e.count(callBytes, m.BytesIn, s.Service, m.Method, "in")
+		e.count(callBytes, m.BytesOut, s.Service, m.Method, "out")
 	}
 }
 

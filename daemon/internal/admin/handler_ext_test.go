@@ -17,6 +17,7 @@ import (
 	"busd/bus"
 	"busd/daemon/internal/admin"
 	"busd/msgbus"
+	"busd/rpc"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -36,6 +37,15 @@ func newAdmin() *admin.Admin {
 					Latency: [8]uint64{1, 2, 0, 0, 0, 0, 0, 3}, LatencySum: 1500 * time.Millisecond,
 				}},
 			}}
+		},
+		Calls: func() []rpc.ServiceStats {
+			return []rpc.ServiceStats{{Service: "Test/One", Running: 3, Methods: []rpc.MethodStats{
+				{
+					Method: "add", Calls: map[string]uint64{"ok": 24, "invalid_argument": 25}, Running: 2, LeftBehind: 1,
+					Seconds: 2.5, BytesIn: 26, BytesOut: 27,
+				},
+				{Calls: map[string]uint64{"unimplemented": 28}},
+			}}}
 		},
 		Transport: func() admin.Transport {
 			return admin.Transport{
@@ -108,6 +118,15 @@ busd_handler_seconds_bucket{message="Ping",service="Test/One",le="10"} 3
 busd_handler_seconds_bucket{message="Ping",service="Test/One",le="+Inf"} 6
 busd_handler_seconds_sum{message="Ping",service="Test/One"} 1.5
 busd_handler_seconds_count{message="Ping",service="Test/One"} 6
+busd_calls_total{code="ok",method="add",service="Test/One"} 24
+busd_calls_total{code="invalid_argument",method="add",service="Test/One"} 25
+busd_calls_total{code="unimplemented",method="",service="Test/One"} 28
+busd_calls_running{method="add",service="Test/One"} 2
+busd_calls_left_behind{method="add",service="Test/One"} 1
+busd_call_seconds_sum{method="add",service="Test/One"} 2.5
+busd_call_seconds_count{method="add",service="Test/One"} 49
+busd_call_bytes_total{direction="in",method="add",service="Test/One"} 26
+busd_call_bytes_total{direction="out",method="add",service="Test/One"} 27
 busd_sessions{service="Test/One"} 14
 busd_sessions_resting 22
 busd_sessions_resting_bytes 23

@@ -49,7 +49,7 @@ func (t *target) complete(text string, env func(string) string) error {
 			return err
 		}
 	}
-	return t.credentials.complete(env)
+	return t.credentials.complete(env, false)
 }
 
 // client makes a client of the service.

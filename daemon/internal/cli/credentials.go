@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -24,6 +25,8 @@ const environment = `Variables that the commands read which connect to a service
   BUSD_KEY     its key
   BUSD_CA      the CAs that may have signed the server's certificate; several
                files are separated as in PATH
+  BUSD_TOKEN_FILE  a file with a bearer token that "busd call" shows instead of
+               a certificate
 
 Flags go first, then these variables, then the development directory:
 .busd/client-alice.crt, .busd/client-alice.key and .busd/ca.crt.
@@ -52,19 +55,16 @@ type credentials struct {
 }
 
 func (c *credentials) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.cert, "cert", "", "the certificate to show, a PEM file (default: BUSD_CERT, or .busd/client-alice.crt)")
+	cmd.Flags().StringVar(&c.cert, "cert", "", "the certificate to show, a PEM file; it may hold the key, too (default: BUSD_CERT, or .busd/client-alice.crt)")
 	cmd.Flags().StringVar(&c.key, "key", "", "its key (default: BUSD_KEY, or .busd/client-alice.key)")
-	cmd.Flags().StringArrayVar(&c.ca, "ca", nil, "a CA that may have signed the server's certificate (default: BUSD_CA, or .busd/ca.crt, or the system's)")
+	cmd.Flags().StringArrayVar(&c.ca, "ca", nil, "a CA that may have signed the server's certificate, or a directory of CAs (default: BUSD_CA, or .busd/ca.crt, or the system's)")
 }
 
-// complete fills in what no flag said.
-func (c *credentials) complete(env func(string) string) error {
-	if len(c.ca) == 0 {
-		c.ca = filepath.SplitList(env("BUSD_CA"))
-	}
-	devCA := filepath.Join(devDir, "ca.crt")
-	if len(c.ca) == 0 && exists(devCA) {
-		c.ca = []string{devCA}
+// complete fills in what no flag said. If it is optional there need not be any
+// certificate.
+func (c *credentials) complete(env func(string) string, optional bool) error {
+	if err := c.completeCA(env); err != nil {
+		return err
 	}
 	cert, key := "BUSD_CERT", "BUSD_KEY"
 	switch {
@@ -73,7 +73,10 @@ func (c *credentials) complete(env func(string) string) error {
 	case env(cert) != "" || env(key) != "":
 		c.cert, c.key = env(cert), env(key)
 	default:
-		return c.development()
+		return c.development(optional)
+	}
+	if c.key == "" && holdsKey(c.cert) {
+		c.key = c.cert
 	}
 	switch {
 	case c.key == "":
@@ -81,12 +84,31 @@ func (c *credentials) complete(env func(string) string) error {
 	case c.cert == "":
 		return usage("", "%s %s needs its certificate: %s is missing", key, c.key, cert)
 	}
-	return c.there()
+	return there(c.cert, c.key)
+}
+
+// completeCA fills in whom to believe.
+func (c *credentials) completeCA(env func(string) string) error {
+	if len(c.ca) == 0 {
+		c.ca = filepath.SplitList(env("BUSD_CA"))
+	}
+	devCA := filepath.Join(devDir, "ca.crt")
+	if len(c.ca) == 0 && exists(devCA) {
+		c.ca = []string{devCA}
+	}
+	return there(c.ca...)
+}
+
+// holdsKey tells whether the certificate's key is in the same file, as in that of a
+// proxy certificate.
+func holdsKey(path string) bool {
+	data, err := os.ReadFile(path)
+	return err == nil && bytes.Contains(data, []byte("PRIVATE KEY-----"))
 }
 
 // there refuses files that do not exist.
-func (c *credentials) there() error {
-	for _, path := range append([]string{c.cert, c.key}, c.ca...) {
+func there(paths ...string) error {
+	for _, path := range paths {
 		if !exists(path) {
 			return unreadable(path, fs.ErrNotExist)
 		}
@@ -94,11 +116,16 @@ func (c *credentials) there() error {
 	return nil
 }
 
-func (c *credentials) development() error {
-	c.cert = filepath.Join(devDir, "client-"+devClient+".crt")
-	c.key = filepath.Join(devDir, "client-"+devClient+".key")
-	if exists(c.cert) {
-		return c.there()
+func (c *credentials) development(optional bool) error {
+	cert, key := filepath.Join(devDir, "client-"+devClient+".crt"), filepath.Join(devDir, "client-"+devClient+".key")
+	if exists(cert) || !optional {
+		c.cert, c.key = cert, key
+	}
+	if exists(cert) {
+		return there(cert, key)
+	}
+	if optional {
+		return nil
 	}
 	return &fault{
 		what: "there is no certificate to show: nobody may connect without one",

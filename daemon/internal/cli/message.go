@@ -14,7 +14,7 @@ import (
 	"busd/schema"
 )
 
-// maxArgument bounds a message that is read from standard input.
+// maxArgument bounds a message, or an argument, that is read from standard input.
 const maxArgument = 1 << 20
 
 // record makes a message of the service's contract from JSON; "-" reads it from

@@ -86,7 +86,8 @@ func (p *app) root() *cobra.Command {
 			"service, and both sides send messages that are checked against its contract.",
 		Example: "  busd demo --for 10s                  see it work\n" +
 			"  busd serve --dev                     a server with certificates of its own\n" +
-			"  busd request Framework/PingPong Ping '{\"id\": 1}'",
+			"  busd request Framework/PingPong Ping '{\"id\": 1}'\n" +
+			"  busd call Framework/PingPong whoami",
 		SilenceErrors: true, SilenceUsage: true,
 		Version: thisBuild().text(),
 		Args:    group, RunE: help,
@@ -99,7 +100,7 @@ func (p *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(flagFault)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(
-		p.demo(), p.serve(), p.drain(), p.pki(), p.send(), p.request(), p.listen(), p.schema(), p.version(),
+		p.demo(), p.serve(), p.drain(), p.pki(), p.call(), p.send(), p.request(), p.listen(), p.schema(), p.version(),
 		&cobra.Command{Use: "exit-codes", Short: "how busd ends", Long: exitTable()},
 		&cobra.Command{Use: "environment", Short: "the variables that busd reads", Long: environment},
 	)

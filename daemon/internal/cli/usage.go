@@ -95,6 +95,11 @@ func flagFault(cmd *cobra.Command, err error) error {
 		}
 		return f
 	}
+	var short *pflag.NotExistError
+	if errors.As(err, &short) && strings.Trim(short.GetSpecifiedShortnames(), "0123456789.") == "" && short.GetSpecifiedShortnames() != "" {
+		f.try = append(f.try, fmt.Sprintf("%s … -- -%s     -- ends the flags, before a negative number", cmd.CommandPath(), short.GetSpecifiedShortnames()))
+		return f
+	}
 	name, unknown := strings.CutPrefix(err.Error(), "unknown flag: --")
 	if !unknown {
 		return f

@@ -25,47 +25,80 @@ func (c *Config) Changes(next *Config) []Change {
 	maps.Copy(paths, now)
 	var changes []Change
 	for _, path := range slices.Sorted(maps.Keys(paths)) {
-		if old[path] != now[path] {
-			changes = append(changes, Change{Path: path, Old: old[path], New: now[path], Live: isLive(path)})
+		if old[path].text != now[path].text {
+			changes = append(changes, Change{Path: path, Old: old[path].text, New: now[path].text, Live: paths[path].live})
 		}
 	}
 	return changes
 }
 
-func isLive(path string) bool {
-	return slices.ContainsFunc(rules(), func(r *rule) bool { return r.Live && r.Path == path })
+// A flatValue is a value as a text.
+type flatValue struct {
+	text string
+	live bool
 }
 
-// flat returns all values as texts.
-func (c *Config) flat() map[string]string {
-	texts := map[string]string{}
-	flatten(texts, reflect.ValueOf(c).Elem(), "")
-	return texts
-}
-
-func flatten(texts map[string]string, v reflect.Value, path string) {
-	t := v.Type()
-	for i := range t.NumField() {
-		name, ok := t.Field(i).Tag.Lookup("key")
-		if !ok {
-			continue
-		}
-		f, at := v.Field(i), join(path, name)
-		switch {
-		case f.Kind() == reflect.Struct:
-			flatten(texts, f, at)
-		case f.Kind() == reflect.Map:
-			for _, k := range f.MapKeys() {
-				flatten(texts, f.MapIndex(k), join(at, k.String()))
-			}
-		case isStructs(f.Type()):
-			for j := range f.Len() {
-				flatten(texts, f.Index(j), indexed(at, j))
-			}
-		default:
-			texts[at] = textOf(f)
-		}
+// flat returns all values, by path.
+func (c *Config) flat() map[string]flatValue {
+	f := flattener{values: map[string]flatValue{}, live: map[string]bool{}}
+	for _, r := range rules() {
+		f.live[r.Path] = r.Live
 	}
+	f.section(reflect.ValueOf(c).Elem(), "", "")
+	return f.values
+}
+
+type flattener struct {
+	values map[string]flatValue
+	live   map[string]bool // by the table's paths
+}
+
+// section adds the values of a struct. generic is its path as the table has it.
+func (f *flattener) section(v reflect.Value, path, generic string) {
+	keyed(v.Type(), "", func(i int, field reflect.StructField, name string) {
+		kind, value := shapeOf(field.Type), v.Field(i)
+		at, below := join(path, name), kind.below(join(generic, name))
+		switch kind {
+		case isSection:
+			f.section(value, at, below)
+		case isSections:
+			for j := range value.Len() {
+				f.section(value.Index(j), indexed(at, j), below)
+			}
+		case isNamed:
+			names := f.named(value, at, below)
+			if field.Tag.Get("order") == "yes" {
+				f.values[at] = flatValue{"[" + strings.Join(names, ", ") + "]", field.Tag.Get("live") == "yes"}
+			}
+		case isServices:
+			for _, k := range value.MapKeys() {
+				f.section(value.MapIndex(k), join(at, k.String()), below)
+			}
+		case isLists:
+			for _, k := range value.MapKeys() {
+				f.values[join(at, k.String())] = flatValue{textOf(value.MapIndex(k)), f.live[below]}
+			}
+		case isValue:
+			f.values[at] = flatValue{textOf(value), f.live[below]}
+		}
+	})
+}
+
+// named adds things that have names, and returns these. There may be thousands:
+// what is not said of one is left out.
+func (f *flattener) named(list reflect.Value, path, generic string) []string {
+	names := make([]string, list.Len())
+	for i := range names {
+		names[i] = list.Index(i).Field(0).String()
+		at := join(path, names[i])
+		f.section(list.Index(i), at, generic)
+		keyed(list.Type().Elem(), at, func(_ int, _ reflect.StructField, at string) {
+			if text := f.values[at].text; text == "" || text == "[]" {
+				delete(f.values, at)
+			}
+		})
+	}
+	return names
 }
 
 func textOf(v reflect.Value) string {

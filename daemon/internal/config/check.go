@@ -3,15 +3,20 @@ package config
 import (
 	"net"
 	"net/netip"
-	"reflect"
+	"slices"
+	"strings"
 )
 
-var prefixType = reflect.TypeFor[netip.Prefix]()
-
 // Fault makes a fault of a key of this configuration, which points at the
-// place where the key was said. path is as in [Change].
+// place where the key was said. path is as in [Change], or ends in the index of
+// an element of a list; a key that was not said itself points at the section
+// around it that was.
 func (c *Config) Fault(path, format string, a ...any) *Fault {
-	return c.origins[path].fault(path, format, a...)
+	at := path
+	for at != "" && c.origins[at] == (origin{}) {
+		at = at[:max(0, strings.LastIndexAny(at, ".["))]
+	}
+	return c.origins[at].fault(path, format, a...)
 }
 
 // check looks at what no key shows alone.
@@ -40,19 +45,15 @@ func (l *loader) check() {
 			"keep_alive.idle (%s) must be more than twice keep_alive.interval (%s)", c.KeepAlive.Idle, c.KeepAlive.Interval))
 	}
 	l.checkAddresses()
+	l.checkTokens()
 	l.checkServices()
 }
 
 // required reports a key that was not said, unless something else is wrong
 // with it.
 func (l *loader) required(path string, said bool) {
-	if said {
+	if said || l.reported(path) {
 		return
-	}
-	for _, f := range l.list {
-		if f.Key == path {
-			return
-		}
 	}
 	l.add(origin{where: l.name}.fault(path, "it is required and missing; %s sets it too (busd serve --dev needs none)", environName(path)))
 }
@@ -89,6 +90,32 @@ func (l *loader) checkAddresses() {
 	look("admin.address", c.Admin.Address)
 }
 
+// checkTokens looks for what is required of each issuer.
+func (l *loader) checkTokens() {
+	issuers := map[string]bool{}
+	for i, t := range l.config.Auth.Tokens {
+		at := indexed("auth.tokens", i)
+		for _, required := range []struct {
+			key  string
+			said bool
+		}{{"issuer", t.Issuer != ""}, {"jwks", len(t.JWKS) > 0}, {"audience", len(t.Audience) > 0}} {
+			path := at + "." + required.key
+			if !required.said && !l.reported(path) {
+				l.add(l.config.Fault(path, "it is required and missing"))
+			}
+		}
+		if issuers[t.Issuer] {
+			l.add(l.config.Fault(at+".issuer", "%s is there twice", t.Issuer))
+		}
+		issuers[t.Issuer] = true
+	}
+}
+
+// reported tells whether something is wrong with a key already.
+func (l *loader) reported(path string) bool {
+	return slices.ContainsFunc(l.list, func(f *Fault) bool { return f.Key == path })
+}
+
 func loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -111,5 +138,27 @@ func (l *loader) checkServices() {
 	}
 	if enabled == 0 && len(l.options.Services) > 0 {
 		l.add(c.Fault("services", "every service is disabled: there is nothing to serve"))
+	}
+	l.checkServed()
+}
+
+// checkServed looks at which listener serves what.
+func (l *loader) checkServed() {
+	c := l.config
+	served, all := map[string]bool{}, false
+	for i, listener := range c.Listeners {
+		all = all || len(listener.Services) == 0
+		for j, name := range listener.Services {
+			path := indexed(indexed("listeners", i)+".services", j)
+			if !slices.Contains(l.options.Services, name) {
+				l.add(c.Fault(path, "%s: %s", name, l.noService(name)))
+			}
+			served[name] = true
+		}
+	}
+	for _, name := range l.options.Services {
+		if !all && !served[name] && c.Services[name].Enabled {
+			l.add(c.Fault("listeners", "none of them serves %s: name it under services of one, or disable it (services: {%s: {enabled: false}})", name, name))
+		}
 	}
 }

@@ -8,13 +8,15 @@ import (
 // Config is a configuration with all defaults filled in. The tags are the
 // table of keys:
 //
-//	key      the key's name in the file
+//	key      the key's name in the file; "*" is a field that the name itself
+//	         goes into, of things that are found by a name of the operator's
 //	default  as it would be written in the file; none: there is no default
 //	doc      what it is for
 //	form     what a text must look like: address, place, name, origin, file,
 //	         store; place and store may be off, which is empty
 //	words    the words that are allowed
 //	min, max bounds, in the form of the default
+//	order    "yes": of things with names, their order counts
 //	auto     the word auto is allowed, and is 0
 //	live     "yes": a reload applies it
 //	program  "yes": where it is not said, the program's own value holds, and
@@ -24,12 +26,14 @@ type Config struct {
 	Listeners []Listener         `key:"listeners"`
 	Admin     Admin              `key:"admin"`
 	TLS       TLS                `key:"tls"`
+	Auth      Auth               `key:"auth"`
+	Access    Access             `key:"access"`
 	Services  map[string]Service `key:"services"`
 	Limits    Limits             `key:"limits"`
 	Deny      []netip.Prefix     `key:"deny" default:"[]" live:"yes" doc:"networks (10.1.0.0/16) and addresses whose connections are closed when accepted"`
 	KeepAlive KeepAlive          `key:"keep_alive"`
 	Timeouts  Timeouts           `key:"timeouts"`
-	Origins   []string           `key:"origins" default:"[]" form:"origin" doc:"web pages that may open a stable connection (https://host:port); agents send no Origin header and need no entry"`
+	Origins   []string           `key:"origins" default:"[]" form:"origin" doc:"web pages that may open a stable connection and call methods (https://host:port); agents send no Origin header and need no entry"`
 	Log       Log                `key:"log"`
 	Shutdown  Shutdown           `key:"shutdown"`
 
@@ -45,7 +49,9 @@ type Node struct {
 // Listener is one address that is listened on.
 type Listener struct {
 	Address           string `key:"address" default:":8443" form:"address" doc:"host:port; without a host, all addresses of the machine"`
-	ClientCertificate string `key:"client_certificate" default:"ask" words:"ask|require" doc:"require: without a client certificate the handshake fails; ask: it succeeds, and the request is answered 401"`
+	ClientCertificate string `key:"client_certificate" default:"ask" words:"ask|require" doc:"require: without a client certificate the handshake fails; ask: it succeeds, and what needs one is answered 401"`
+	// Services is empty for all.
+	Services []string `key:"services" default:"[]" doc:"the services that are served here; [] is all of them"`
 }
 
 // Admin is the operators' listener.
@@ -72,7 +78,26 @@ type Service struct {
 	Credit         Size  `key:"credit" default:"1MiB" min:"4KiB" max:"1GiB" program:"yes" doc:"what may wait for the handlers of one connection"`
 	KeepOnError    *bool `key:"keep_on_error" default:"false" program:"yes" doc:"a one-way message that fails leaves its connection open"`
 	// Window is 0 for none.
-	Window *time.Duration `key:"window" default:"2m" min:"0s" max:"24h" program:"yes" doc:"how long a session waits for its client to come back; 0 is no sessions: what a cut interrupts is lost, and told so"`
+	Window  *time.Duration `key:"window" default:"2m" min:"0s" max:"24h" program:"yes" doc:"how long a session waits for its client to come back; 0 is no sessions: what a cut interrupts is lost, and told so"`
+	Methods ServiceMethods `key:"methods"`
+	Access  ServiceAccess  `key:"access"`
+}
+
+// ServiceMethods bounds the calls of a service's methods. Zero leaves it to the
+// program.
+type ServiceMethods struct {
+	MaxBody       Size          `key:"max_body" default:"1MiB" min:"1KiB" max:"16GiB" program:"yes" doc:"the body of a call, uncompressed; a method may say otherwise in code"`
+	MaxConcurrent int           `key:"max_concurrent" default:"256" max:"1000000" program:"yes" doc:"calls that run at a time; a method may have a bound of its own in code, within this"`
+	Timeout       time.Duration `key:"timeout" default:"1m" min:"10ms" max:"24h" program:"yes" doc:"how long a call may take; a method may say otherwise in code"`
+}
+
+// ServiceAccess says who may use a service, before what the program says: lists
+// of words, of which an empty one says nothing.
+type ServiceAccess struct {
+	Default  []string            `key:"default" default:"[]" form:"rule" live:"yes" program:"yes" doc:"who may send the messages and call the methods that have no rule of their own"`
+	Connect  []string            `key:"connect" default:"[]" form:"rule" live:"yes" program:"yes" doc:"who may open a stable connection; where nobody says it, whoever may send one message or call one method"`
+	Messages map[string][]string `key:"messages" default:"[]" form:"rule" live:"yes" program:"yes" doc:"who may send this message"`
+	Methods  map[string][]string `key:"methods" default:"[]" form:"rule" live:"yes" program:"yes" doc:"who may call this method"`
 }
 
 // Limits bound what strangers and clients can make the process hold.
@@ -98,7 +123,7 @@ type KeepAlive struct {
 type Timeouts struct {
 	Address   time.Duration `key:"address" default:"10s" min:"1ms" max:"1h" doc:"how long a connection may wait for the bounds of its address before it is closed"`
 	Handshake time.Duration `key:"handshake" default:"10s" min:"100ms" max:"1h" doc:"a TLS handshake"`
-	Request   time.Duration `key:"request" default:"10s" min:"100ms" max:"1h" doc:"the header and body of an HTTP request"`
+	Request   time.Duration `key:"request" default:"10s" min:"100ms" max:"1h" doc:"the header of an HTTP request, and its body where no method reads it"`
 	Hello     time.Duration `key:"hello" default:"10s" min:"100ms" max:"1h" doc:"from the upgrade to the client's hello, and the service's OnConnect"`
 	Idle      time.Duration `key:"idle" default:"60s" min:"100ms" max:"24h" doc:"an HTTP connection between two requests; stable connections: keep_alive"`
 }

@@ -19,7 +19,7 @@ func environName(path string) string {
 
 // others are the variables that are no keys: those of the flags of serve, and
 // those of the commands that connect.
-var others = []string{"BUSD_CONFIG", "BUSD_LISTEN", "BUSD_SERVICES", "BUSD_URL", "BUSD_CERT", "BUSD_KEY", "BUSD_CA"}
+var others = []string{"BUSD_CONFIG", "BUSD_LISTEN", "BUSD_SERVICES", "BUSD_URL", "BUSD_CERT", "BUSD_KEY", "BUSD_CA", "BUSD_TOKEN_FILE"}
 
 // environment are the variables that begin with BUSD_. An empty one counts as
 // not set.
@@ -125,7 +125,7 @@ func (l *loader) flags(env *environment) {
 			l.add(where.fault("", "%s", reason))
 		} else {
 			l.config.Listeners = l.config.Listeners[:1]
-			l.config.Listeners[0].Address = listen
+			l.config.Listeners[0].Address, l.config.Listeners[0].Services = listen, nil
 			l.config.origins[indexed("listeners", 0)+".address"] = where
 		}
 	}
@@ -142,7 +142,7 @@ func (l *loader) flags(env *environment) {
 func (l *loader) only(names []string, where origin) {
 	for _, name := range names {
 		if !slices.Contains(l.options.Services, name) {
-			l.add(where.fault("", "there is no service %q here: %s%s", name, thereAre(l.options.Services), nearest.DidYouMean(name, l.options.Services)))
+			l.add(where.fault("", "%s: %s", name, l.noService(name)))
 		}
 	}
 	for name, s := range l.config.Services {

@@ -132,40 +132,83 @@ func (l *loader) structure(n *node, v reflect.Value, path, generic string) {
 
 // fieldOf returns the field of a key, or -1 and the keys that there are.
 func fieldOf(t reflect.Type, name string) (index int, known []string) {
-	for i := range t.NumField() {
-		key, ok := t.Field(i).Tag.Lookup("key")
-		if ok && key == name {
-			return i, nil
+	index = -1
+	keyed(t, "", func(i int, _ reflect.StructField, key string) {
+		if key == name {
+			index = i
 		}
-		if ok {
-			known = append(known, key)
-		}
-	}
-	return -1, known
+		known = append(known, key)
+	})
+	return index, known
 }
 
 func (l *loader) value(n *node, k key, v reflect.Value, path, generic string) {
-	switch {
-	case v.Kind() == reflect.Struct && v.Type() != prefixType:
-		l.structure(n, v, path, generic)
-	case v.Kind() == reflect.Map:
-		l.services(n, path, generic)
-	case isStructs(v.Type()):
-		l.listeners(n, k, v, path, generic)
-	case v.Kind() == reflect.Slice:
-		if !l.want(n, isList, path) {
+	kind := shapeOf(v.Type())
+	below := kind.below(generic)
+	switch kind {
+	case isSection:
+		l.structure(n, v, path, below)
+	case isServices:
+		l.services(n, path, below)
+	case isSections:
+		l.sections(n, k, v, path, below)
+	case isNamed:
+		l.named(n, v, path, below)
+	case isLists:
+		l.lists(n, v, path, below)
+	case isValue:
+		if v.Kind() == reflect.Slice {
+			l.elements(n, k, v, path, below)
 			return
 		}
-		r := ruleOf(generic)
-		list := reflect.MakeSlice(v.Type(), len(n.items), len(n.items))
-		for i, item := range n.items {
-			l.scalar(item, item.position, r, list.Index(i), path)
-		}
-		v.Set(list)
-		l.said(path, k.position)
-	default:
-		l.scalar(n, k.position, ruleOf(generic), v, path)
+		l.scalar(n, k.position, ruleOf(below), v, path)
 	}
+}
+
+// elements reads a list of values.
+func (l *loader) elements(n *node, k key, v reflect.Value, path, generic string) {
+	if !l.want(n, isList, path) {
+		return
+	}
+	r := ruleOf(generic)
+	list := reflect.MakeSlice(v.Type(), len(n.items), len(n.items))
+	for i, item := range n.items {
+		l.scalar(item, item.position, r, list.Index(i), path)
+		l.said(indexed(path, i), item.position)
+	}
+	v.Set(list)
+	l.said(path, k.position)
+}
+
+// lists reads a mapping of lists, by names that somebody else knows.
+func (l *loader) lists(n *node, v reflect.Value, path, generic string) {
+	if n.kind == isNull || !l.want(n, isMapping, path) {
+		return
+	}
+	lists := reflect.MakeMap(v.Type())
+	for i, k := range n.keys {
+		list := reflect.New(v.Type().Elem()).Elem()
+		l.elements(n.items[i], k, list, join(path, k.name), generic)
+		lists.SetMapIndex(reflect.ValueOf(k.name), list)
+	}
+	v.Set(lists)
+}
+
+// named reads a mapping of things that the operator names, in their order.
+func (l *loader) named(n *node, v reflect.Value, path, generic string) {
+	if n.kind == isNull || !l.want(n, isMapping, path) {
+		return
+	}
+	list := reflect.MakeSlice(v.Type(), len(n.keys), len(n.keys))
+	for i, k := range n.keys {
+		one := list.Index(i)
+		defaults(one, generic)
+		one.Field(0).SetString(k.name)
+		at := join(path, k.name)
+		l.structure(n.items[i], one, at, generic)
+		l.said(at, k.position)
+	}
+	v.Set(list)
 }
 
 // services reads the mapping of services, whose names must be those of
@@ -178,35 +221,39 @@ func (l *loader) services(n *node, path, generic string) {
 		at := join(path, k.name)
 		s, ok := l.config.Services[k.name]
 		if !ok {
-			l.fault(k.position, at, "there is no such service here: %s%s", thereAre(l.options.Services), nearest.DidYouMean(k.name, l.options.Services))
+			l.add(l.origin(k.position).fault(at, "%s", l.noService(k.name)))
 			continue
 		}
-		l.structure(n.items[i], reflect.ValueOf(&s).Elem(), at, generic+".*")
+		l.structure(n.items[i], reflect.ValueOf(&s).Elem(), at, generic)
 		l.config.Services[k.name] = s
 		l.said(at, k.position)
 	}
 }
 
-func thereAre(services []string) string {
-	if len(services) == 0 {
-		return "there are none"
+// noService says that there is no service of a name.
+func (l *loader) noService(name string) string {
+	there := "there are none"
+	if len(l.options.Services) > 0 {
+		there = "there are " + strings.Join(l.options.Services, ", ")
 	}
-	return "there are " + strings.Join(services, ", ")
+	return "there is no such service here: " + there + nearest.DidYouMean(name, l.options.Services)
 }
 
-func (l *loader) listeners(n *node, k key, v reflect.Value, path, generic string) {
-	if !l.want(n, isList, path) {
+// sections reads a list of structs.
+func (l *loader) sections(n *node, k key, v reflect.Value, path, generic string) {
+	if n.kind == isNull || !l.want(n, isList, path) {
 		return
 	}
 	l.said(path, k.position)
-	if len(n.items) == 0 {
-		l.fault(k.position, path, "want at least one listener")
-		return
-	}
 	list := reflect.MakeSlice(v.Type(), len(n.items), len(n.items))
 	for i, item := range n.items {
-		defaults(list.Index(i), generic+"[]")
-		l.structure(item, list.Index(i), indexed(path, i), generic+"[]")
+		defaults(list.Index(i), generic)
+		l.said(indexed(path, i), item.position)
+		l.structure(item, list.Index(i), indexed(path, i), generic)
+	}
+	if v.Len() > 0 && len(n.items) == 0 { // that has one by default
+		l.fault(k.position, path, "want at least one")
+		return
 	}
 	v.Set(list)
 }

@@ -2,9 +2,11 @@ package config_test
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -43,7 +45,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil || warnings != nil {
 		t.Fatalf("got %v, %v", warnings, err)
 	}
-	if len(c.Listeners) != 1 || c.Listeners[0] != (config.Listener{Address: ":8443", ClientCertificate: "ask"}) {
+	if len(c.Listeners) != 1 || c.Listeners[0].Address != ":8443" || c.Listeners[0].ClientCertificate != "ask" || c.Listeners[0].Services != nil {
 		t.Errorf("listeners: got %+v", c.Listeners)
 	}
 	if c.Admin.Address != "127.0.0.1:8444" || c.Limits.Connections != 50_000 || c.Limits.Handshakes != 0 ||
@@ -97,6 +99,135 @@ log: {level: debug, format: console}
 	}
 	if c.TLS.Key != "/etc/busd/server.key" {
 		t.Errorf("key: got %q", c.TLS.Key)
+	}
+}
+
+func TestAccess(t *testing.T) {
+	t.Parallel()
+	text := files + `
+listeners:
+  - address: ":1"
+    services: [Test/Other]
+  - address: ":2"
+    services: [Framework/PingPong]
+auth:
+  proxies: accept
+  trusted_proxies: [10.0.0.1]
+  tokens:
+    - {issuer: https://idp.example.org, jwks: [keys.json, /etc/keys.json], audience: [busd], group_claim: grp}
+access:
+  users:
+    zoe: {peers: ["dns:zoe"], tokens: [sub@idp], suspended: [lhcb]}
+    alice:
+      dn: [/O=Grid/CN=alice]
+  hosts:
+    node.example.org: {dn: [/CN=node], properties: [TrustedHost]}
+  groups:
+    users: {users: [zoe, alice], vo: lhcb}
+    admins: {users: [zoe], properties: [ServiceAdministrator]}
+  default_groups: [admins, users]
+services:
+  Test/Other:
+    access: {default: [authenticated], connect: [], messages: {Ping: [any]}, methods: {add: ["group:users"]}}
+    methods: {max_body: 10MiB, timeout: 5m}
+`
+	c, _, err := load(t, text, config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Access{
+		Users: []config.User{
+			{Name: "zoe", Peers: []string{"dns:zoe"}, Tokens: []string{"sub@idp"}, Suspended: []string{"lhcb"}},
+			{Name: "alice", DN: []string{"/O=Grid/CN=alice"}},
+		},
+		Hosts: []config.Host{{Name: "node.example.org", DN: []string{"/CN=node"}, Properties: []string{"TrustedHost"}}},
+		Groups: []config.Group{
+			{Name: "users", Users: []string{"zoe", "alice"}, VO: "lhcb"},
+			{Name: "admins", Users: []string{"zoe"}, Properties: []string{"ServiceAdministrator"}},
+		},
+		DefaultGroups: []string{"admins", "users"},
+	}
+	if !reflect.DeepEqual(c.Access, want) {
+		t.Errorf("got %+v\nwant %+v, in the order of the file", c.Access, want)
+	}
+	s := c.Services["Test/Other"]
+	wantRules := config.ServiceAccess{
+		Default: []string{"authenticated"}, Connect: []string{},
+		Messages: map[string][]string{"Ping": {"any"}}, Methods: map[string][]string{"add": {"group:users"}},
+	}
+	if !reflect.DeepEqual(s.Access, wantRules) || s.Methods != (config.ServiceMethods{MaxBody: 10 << 20, Timeout: 5 * time.Minute}) {
+		t.Errorf("got %+v, %+v", s.Access, s.Methods)
+	}
+	tokens := c.Auth.Tokens[0]
+	if c.Auth.Proxies != "accept" || len(c.Auth.TrustedProxies) != 1 || tokens.GroupClaim != "grp" || len(tokens.Algorithms) != 0 ||
+		!filepath.IsAbs(tokens.JWKS[0]) || tokens.JWKS[1] != "/etc/keys.json" {
+		t.Errorf("got %+v", c.Auth)
+	}
+	if c.Access.Empty() || s.Access.Empty() {
+		t.Error("what is said counts as nothing")
+	}
+	if other := c.Services["Framework/PingPong"]; !other.Access.Empty() {
+		t.Errorf("a service of which nothing is said: got %+v", other.Access)
+	}
+
+	// A fault points at the key; what was not said at what is around it.
+	for path, want := range map[string]string{
+		"access.users.alice.dn[0]":                     "busd.yaml:17:12",
+		"access.users.alice.tokens":                    "busd.yaml:16:5",
+		"access.hosts.node.example.org.properties[0]":  "busd.yaml:19:53",
+		"access.groups.admins":                         "busd.yaml:22:5",
+		"services.Test/Other.access.messages.Ping[0]":  "busd.yaml:26:71",
+		"services.Test/Other.access.methods.add":       "busd.yaml:26:88",
+		"services.Framework/PingPong.access.default":   "",
+		"auth.tokens[0].jwks[1]":                       "busd.yaml:12:59",
+		"services.Test/Other.access.messages.Pong[17]": "busd.yaml:25:3",
+	} {
+		got := strings.TrimPrefix(c.Fault(path, "x").Error(), filepath.Dir(c.TLS.Certificate)+"/")
+		if !strings.HasPrefix(got, want) || want == "" && got != path+": x" {
+			t.Errorf("%s: got %q, want it at %q", path, got, want)
+		}
+	}
+}
+
+// What a reload changes of the registry is told briefly, the order of groups
+// too, and is in force without a restart.
+func TestAccessChanges(t *testing.T) {
+	t.Parallel()
+	access := func(text string) *config.Config {
+		c, _, err := load(t, files+text, config.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.TLS = config.TLS{} // another directory
+		return c
+	}
+	old := access("access:\n  users: {alice: {dn: [/CN=a]}, bob: {dn: [/CN=b]}}\n  groups: {x: {users: [alice]}, y: {users: [alice]}}\n")
+	next := access("access:\n  users: {alice: {dn: [/CN=a, /CN=c]}, eve: {peers: [\"dns:eve\"]}}\n  groups: {y: {users: [alice]}, x: {users: [alice]}}\n" +
+		"services: {Test/Other: {access: {messages: {Ping: [any]}}, methods: {timeout: 5m}}}\n")
+	want := []config.Change{
+		{Path: "access.groups", Old: "[x, y]", New: "[y, x]", Live: true},
+		{Path: "access.users.alice.dn", Old: "[/CN=a]", New: "[/CN=a, /CN=c]", Live: true},
+		{Path: "access.users.bob.dn", Old: "[/CN=b]", Live: true},
+		{Path: "access.users.eve.peers", New: "[dns:eve]", Live: true},
+		{Path: "services.Test/Other.access.messages.Ping", New: "[any]", Live: true},
+		{Path: "services.Test/Other.methods.timeout", Old: "0s", New: "5m0s"},
+	}
+	if got := old.Changes(next); !slices.Equal(got, want) {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+}
+
+// A registry of a large institution is read in a moment.
+func TestLargeRegistry(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString(files + "access:\n  users:\n")
+	for i := range 5000 {
+		fmt.Fprintf(&b, "    user%d:\n      dn: [\"/O=Grid/OU=Somewhere/CN=User Number %d\"]\n", i, i)
+	}
+	c, _, err := load(t, b.String(), config.Options{})
+	if err != nil || len(c.Access.Users) != 5000 {
+		t.Fatalf("got %v", err)
 	}
 }
 
@@ -169,7 +300,7 @@ func TestLayers(t *testing.T) {
 			"BUSD_LIMIT__CONNECTIONS=1",
 		},
 	}
-	text := files + "listeners: [{address: 127.0.0.1:7, client_certificate: require}, {address: 127.0.0.1:8}]\n" +
+	text := files + "listeners: [{address: 127.0.0.1:7, client_certificate: require, services: [Test/Other]}, {address: 127.0.0.1:8}]\n" +
 		"limits: {connections: 20, connections_per_peer: 2}\nlog: {level: warn}\n"
 	c, warnings, err := load(t, text, o)
 	if err != nil {
@@ -184,9 +315,8 @@ func TestLayers(t *testing.T) {
 	if c.Log.Level != "warn" {
 		t.Errorf("log.level: got %q: an empty variable is not set", c.Log.Level)
 	}
-	want := config.Listener{Address: "127.0.0.1:1", ClientCertificate: "require"}
-	if len(c.Listeners) != 1 || c.Listeners[0] != want {
-		t.Errorf("listeners: got %+v, want %+v", c.Listeners, want)
+	if l := c.Listeners[0]; len(c.Listeners) != 1 || l.Address != "127.0.0.1:1" || l.ClientCertificate != "require" || len(l.Services) != 0 {
+		t.Errorf("listeners: got %+v, want one of the environment that serves all", c.Listeners)
 	}
 	if c.Services["Framework/PingPong"].Enabled || !c.Services["Test/Other"].Enabled {
 		t.Errorf("services: got %+v, want Test/Other alone", c.Services)
@@ -271,10 +401,35 @@ func TestFaults(t *testing.T) {
 		{"address", files + "admin: {address: 8444}\n", "busd.yaml:2:18: admin.address: want a text, got a number (put 8444 in quotes)\n\tadmin: {address: 8444}\n\t                 ~~~~"},
 		{"port", files + "admin: {address: \"localhost:http\"}\n", "busd.yaml:2:18: admin.address: want host:port such as 0.0.0.0:8443 or [::1]:8443, got \"localhost:http\"\n\tadmin: {address: \"localhost:http\"}\n\t                 ~~~~~~~~~~~~~~~~"},
 		{"origin", files + "origins: [example.org]\n", "busd.yaml:2:11: origins: want an origin such as https://example.org:8443, without a path, got \"example.org\"\n\torigins: [example.org]\n\t          ~~~~~~~~~~~"},
-		{"no listener", files + "listeners: []\n", "busd.yaml:2:1: listeners: want at least one listener\n\tlisteners: []\n\t~~~~~~~~~"},
+		{"no listener", files + "listeners: []\n", "busd.yaml:2:1: listeners: want at least one\n\tlisteners: []\n\t~~~~~~~~~"},
 		{"same address", files + "listeners: [{address: \":1\"}]\nadmin: {address: \":1\"}\n", "busd.yaml:3:18: admin.address: :1 is the address of listeners[0].address already\n\tadmin: {address: \":1\"}\n\t                 ~~~~"},
 		{"idle", files + "keep_alive: {idle: 20s}\n", "busd.yaml:2:20: keep_alive.idle: keep_alive.idle (20s) must be more than twice keep_alive.interval (30s)\n\tkeep_alive: {idle: 20s}\n\t                   ~~~"},
 		{"quarter", files + "services: {Test/Other: {max_message: 1MiB, credit: 1MiB}}\n", "busd.yaml:2:38: services.Test/Other.max_message: 1MiB is more than a quarter of credit, 1MiB\n\tservices: {Test/Other: {max_message: 1MiB, credit: 1MiB}}\n\t                                     ~~~~"},
+		{
+			"service of a listener", files + "listeners: [{address: \":1\"}, {address: \":2\", services: [Test/Other, Test/Othr]}]\n",
+			"busd.yaml:2:69: listeners[1].services[1]: Test/Othr: there is no such service here: there are Framework/PingPong, Test/Other (did you mean \"Test/Other\"?)\n\tlisteners: [{address: \":1\"}, {address: \":2\", services: [Test/Other, Test/Othr]}]\n\t                                                                    ~~~~~~~~~",
+		},
+		{
+			"service of no listener", files + "listeners: [{address: \":1\", services: [Test/Other]}]\n",
+			"busd.yaml:2:1: listeners: none of them serves Framework/PingPong: name it under services of one, or disable it (services: {Framework/PingPong: {enabled: false}})\n\tlisteners: [{address: \":1\", services: [Test/Other]}]\n\t~~~~~~~~~",
+		},
+		{
+			"unknown key of a user", files + "access:\n  users:\n    alice: {dns: [x]}\n",
+			"busd.yaml:4:13: access.users.alice.dns: there is no such key (did you mean \"dn\"?)\n\t    alice: {dns: [x]}\n\t            ~~~",
+		},
+		{
+			"a key that is not for the file", files + "access: {users: {alice: {\"*\": bob}}}\n",
+			"busd.yaml:2:26: access.users.alice.*: there is no such key\n\taccess: {users: {alice: {\"*\": bob}}}\n\t                         ~~~",
+		},
+		{"a user twice", files + "access: {users: {a: {dn: [x]}, a: {dn: [y]}}}\n", "busd.yaml:2:32: access.users.a: it is there twice, first in line 2\n\taccess: {users: {a: {dn: [x]}, a: {dn: [y]}}}\n\t                               ~"},
+		{"users as a list", files + "access: {users: [alice]}\n", "busd.yaml:2:17: access.users: want a mapping, got a list\n\taccess: {users: [alice]}\n\t                ~"},
+		{
+			"a rule that is no list", files + "services: {Test/Other: {access: {methods: {add: any}}}}\n",
+			"busd.yaml:2:49: services.Test/Other.access.methods.add: want a list, got a text\n\tservices: {Test/Other: {access: {methods: {add: any}}}}\n\t                                                ~~~",
+		},
+		{"tokens of nobody", files + "auth: {tokens: [{jwks: [k.json], audience: [busd]}]}\n", "busd.yaml:2:18: auth.tokens[0].issuer: it is required and missing\n\tauth: {tokens: [{jwks: [k.json], audience: [busd]}]}\n\t                 ~~~~"},
+		{"an algorithm that is none", files + "auth: {tokens: [{issuer: a, jwks: [k.json], audience: [busd], algorithms: [none]}]}\n", "auth.tokens[0].algorithms: want RS256, "},
+		{"an issuer twice", files + "auth: {tokens: [{issuer: a, jwks: [k], audience: [b]}, {issuer: a, jwks: [k], audience: [b]}]}\n", "auth.tokens[1].issuer: a is there twice"},
 		{"peer name", strings.Replace(files, "}", ", peer_name: [auto, uri]}", 1), "auto stands alone"},
 		{"nothing enabled", files + "services: {Test/Other: {enabled: false}, Framework/PingPong: {enabled: false}}\n", "services: every service is disabled: there is nothing to serve"},
 		{"missing", "tls: {key: k, client_ca: [c]}\n", "busd.yaml: tls.certificate: it is required and missing; BUSD_TLS__CERTIFICATE sets it too (busd serve --dev needs none)"},
@@ -282,7 +437,7 @@ func TestFaults(t *testing.T) {
 		{"broken", files + "node: {name: x\n", "busd.yaml:2:7: "},
 		{"second document", files + "---\nnode: {name: x}\n", "a second document: a file holds one"},
 		{"not UTF-8", "\xff", "busd.yaml: the file is not UTF-8"},
-		{"too long", "#" + strings.Repeat("x", 300<<10), "busd.yaml: the file has more than 262144 bytes"},
+		{"too long", "#" + strings.Repeat("x", 1<<20), "busd.yaml: the file has more than 1048576 bytes"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -318,7 +473,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		`busd.yaml:4:14: log.level: want debug, info, warn or error, got "x"`,
 		`environment BUSD_KEEP_ALIVE__IDLE: keep_alive.idle: want a duration with its unit, such as 30s or 2m, got "soon"`,
 		`environment BUSD_LISTEN: want host:port such as 0.0.0.0:8443 or [::1]:8443, got "nowhere"`,
-		`--services: there is no service "No/Where" here: there are Framework/PingPong, Test/Other`,
+		"--services: No/Where: there is no such service here: there are Framework/PingPong, Test/Other",
 		"busd.yaml: tls.certificate: it is required and missing; BUSD_TLS__CERTIFICATE sets it too (busd serve --dev needs none)",
 		"busd.yaml: tls.key: it is required and missing; BUSD_TLS__KEY sets it too (busd serve --dev needs none)",
 		"busd.yaml: tls.client_ca: it is required and missing; BUSD_TLS__CLIENT_CA sets it too (busd serve --dev needs none)",
@@ -354,6 +509,7 @@ func TestChanges(t *testing.T) {
 		{Path: "listeners[0].address", Old: ":8443", New: ":1"},
 		{Path: "listeners[1].address", New: ":2"},
 		{Path: "listeners[1].client_certificate", New: "ask"},
+		{Path: "listeners[1].services", New: "[]"},
 		{Path: "log.level", Old: "info", New: "debug", Live: true},
 		{Path: "services.Test/Other.credit", Old: "1MiB", New: "0B"},
 	}

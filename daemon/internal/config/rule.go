@@ -64,28 +64,24 @@ func ruleOf(path string) *rule {
 }
 
 func addRules(all *[]*rule, t reflect.Type, path string) {
-	for i := range t.NumField() {
-		f := t.Field(i)
-		name, ok := f.Tag.Lookup("key")
-		if !ok {
-			continue
+	keyed(t, path, func(_ int, f reflect.StructField, at string) {
+		kind := shapeOf(f.Type)
+		below := kind.below(at)
+		switch kind {
+		case isSection:
+			addRules(all, f.Type, below)
+		case isSections, isNamed, isServices:
+			addRules(all, f.Type.Elem(), below)
+		case isLists:
+			*all = append(*all, newRule(f, f.Type.Elem(), below))
+		case isValue:
+			*all = append(*all, newRule(f, f.Type, below))
 		}
-		at := join(path, name)
-		switch {
-		case f.Type.Kind() == reflect.Struct:
-			addRules(all, f.Type, at)
-		case f.Type.Kind() == reflect.Map:
-			addRules(all, f.Type.Elem(), at+".*")
-		case isStructs(f.Type):
-			addRules(all, f.Type.Elem(), at+"[]")
-		default:
-			*all = append(*all, newRule(f, at))
-		}
-	}
+	})
 }
 
-func newRule(f reflect.StructField, path string) *rule {
-	r := &rule{typ: f.Type, form: f.Tag.Get("form"), min: f.Tag.Get("min"), max: f.Tag.Get("max"), auto: f.Tag.Get("auto") == "yes"}
+func newRule(f reflect.StructField, typ reflect.Type, path string) *rule {
+	r := &rule{typ: typ, form: f.Tag.Get("form"), min: f.Tag.Get("min"), max: f.Tag.Get("max"), auto: f.Tag.Get("auto") == "yes"}
 	if words := f.Tag.Get("words"); words != "" {
 		r.words = strings.Split(words, "|")
 	}
@@ -121,14 +117,14 @@ func (r *rule) describe() string {
 		one = "address or off"
 	case one == "store":
 		one = "file or off"
+	case one == "" && t.Kind() == reflect.String:
+		one = "text"
+	case one == "rule":
+		one, list = "rule", ""
 	case r.auto:
 		one += " or auto"
 	}
 	return list + one
-}
-
-func isStructs(t reflect.Type) bool {
-	return t.Kind() == reflect.Slice && t.Elem() == reflect.TypeFor[Listener]()
 }
 
 func join(path, name string) string {
@@ -139,31 +135,30 @@ func join(path, name string) string {
 }
 
 // defaults fills in the defaults of a struct; where the program's own values
-// hold, fields stay zero.
+// hold, fields stay zero. Of listeners there is one, of other things that there
+// may be several of, none.
 func defaults(v reflect.Value, path string) {
-	t := v.Type()
-	for i := range t.NumField() {
-		f := t.Field(i)
-		name, ok := f.Tag.Lookup("key")
-		if !ok {
-			continue
-		}
-		at := join(path, name)
-		switch {
-		case f.Type.Kind() == reflect.Struct:
-			defaults(v.Field(i), at)
-		case f.Type.Kind() == reflect.Map:
-			v.Field(i).Set(reflect.MakeMap(f.Type))
-		case isStructs(f.Type):
+	keyed(v.Type(), path, func(i int, f reflect.StructField, at string) {
+		kind, field := shapeOf(f.Type), v.Field(i)
+		switch kind {
+		case isSection:
+			defaults(field, at)
+		case isServices:
+			field.Set(reflect.MakeMap(f.Type))
+		case isSections:
+			if f.Tag.Get("default") == "[]" {
+				return
+			}
 			one := reflect.New(f.Type.Elem()).Elem()
-			defaults(one, at+"[]")
-			v.Field(i).Set(reflect.Append(v.Field(i), one))
-		default:
+			defaults(one, kind.below(at))
+			field.Set(reflect.Append(field, one))
+		case isNamed, isLists:
+		case isValue:
 			if r := ruleOf(at); !r.Program && r.Default != "" {
-				r.setDefault(v.Field(i))
+				r.setDefault(field)
 			}
 		}
-	}
+	})
 }
 
 func (r *rule) setDefault(v reflect.Value) {
@@ -175,9 +170,9 @@ func (r *rule) setDefault(v reflect.Value) {
 		return
 	}
 	v.SetZero()
-	if text != "" {
+	for _, word := range splitList(text) {
 		one := reflect.New(r.typ.Elem()).Elem()
-		r.mustSet(one, text)
+		r.mustSet(one, word)
 		v.Set(reflect.Append(v, one))
 	}
 }

@@ -13,10 +13,11 @@ import (
 )
 
 // Bounds of a file. The library's parser recurses for each level, and its time
-// grows with the square of a mapping's keys.
+// grows with the square of a mapping's keys. A registry of 8,000 users fits, and
+// takes a second.
 const (
-	maxFile   = 256 << 10
-	maxTokens = 20_000
+	maxFile   = 1 << 20
+	maxTokens = 80_000
 	maxLevels = 16
 )
 
@@ -52,6 +53,8 @@ type file struct {
 	*faults
 	name string
 	data []byte
+
+	lines []string // of data; nil: not yet split
 }
 
 func (f *file) fault(at position, key, format string, a ...any) {
@@ -243,15 +246,13 @@ func (f *file) source(at position) string {
 	if at.line < 1 || at.column < 1 || at.column > maxSource {
 		return ""
 	}
-	rest := string(f.data)
-	for range at.line - 1 {
-		_, after, found := strings.Cut(rest, "\n")
-		if !found {
-			return ""
-		}
-		rest = after
+	if f.lines == nil {
+		f.lines = strings.Split(string(f.data), "\n")
 	}
-	line, _, _ := strings.Cut(rest, "\n")
+	if at.line > len(f.lines) {
+		return ""
+	}
+	line := f.lines[at.line-1]
 	runes := []rune(strings.TrimRight(line, "\r \t"))
 	if len(runes) > maxSource {
 		runes = append(runes[:maxSource], '…')

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"crypto/tls"
 	"net/netip"
 	"runtime"
 	"time"
@@ -42,6 +43,9 @@ type Config struct {
 	Linger time.Duration
 	// Deny lists networks whose connections are closed when accepted.
 	Deny []netip.Prefix
+	// Vouched tells of a finished handshake whether a client certificate was
+	// verified in it; nil: whether crypto/tls has done that.
+	Vouched func(tls.ConnectionState) bool
 	// Report, if not nil, is told of each connection refused and each
 	// handshake failed, from many goroutines. It must return at once.
 	Report func(Event)
@@ -63,6 +67,9 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.HandshakeTimeout, 10*time.Second)
 	setDefault(&c.HandshakeBytes, 48<<10)
 	setDefault(&c.Linger, time.Second)
+	if c.Vouched == nil {
+		c.Vouched = func(s tls.ConnectionState) bool { return len(s.VerifiedChains) > 0 }
+	}
 	return c
 }
 

@@ -36,7 +36,7 @@ type site struct {
 	events chan gate.Event
 }
 
-func newMaterial(t *testing.T) (server, client, nobody *tls.Config) {
+func newMaterial(t *testing.T, policy mtls.Policy) (server, client, nobody *tls.Config) {
 	t.Helper()
 	ca, err := mtls.NewAuthority("gate test CA", time.Hour)
 	if err != nil {
@@ -52,7 +52,7 @@ func newMaterial(t *testing.T) (server, client, nobody *tls.Config) {
 	serverCert := issue(mtls.Request{Name: "server", DNS: []string{"localhost"}, Server: true})
 	clientCert := issue(mtls.Request{Name: "client", Client: true})
 	cas := []*x509.Certificate{ca.Certificate()}
-	server, err = mtls.ServerConfig(mtls.Material{Certificate: serverCert, CAs: cas}, mtls.Policy{})
+	server, err = mtls.ServerConfig(mtls.Material{Certificate: serverCert, CAs: cas}, policy)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,12 +67,17 @@ func newMaterial(t *testing.T) (server, client, nobody *tls.Config) {
 
 func newSite(t *testing.T, config gate.Config) *site {
 	t.Helper()
+	return newSiteOf(t, config, mtls.Policy{})
+}
+
+func newSiteOf(t *testing.T, config gate.Config, policy mtls.Policy) *site {
+	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &site{addr: inner.Addr().String(), events: make(chan gate.Event, 4096)}
-	s.server, s.client, s.nobody = newMaterial(t)
+	s.server, s.client, s.nobody = newMaterial(t, policy)
 	config.Report = func(e gate.Event) {
 		select {
 		case s.events <- e:
@@ -339,7 +344,7 @@ func TestRateOfAnAddress(t *testing.T) {
 func TestRefusalsReachTheClient(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, gate.Config{})
-	_, stranger, _ := newMaterial(t)
+	_, stranger, _ := newMaterial(t, mtls.Policy{})
 	stranger.RootCAs = s.client.RootCAs
 
 	t.Run("plain HTTP", func(t *testing.T) {
@@ -421,7 +426,7 @@ func TestNoFilesLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, client, _ := newMaterial(t)
+	server, client, _ := newMaterial(t, mtls.Policy{})
 	l := &brokenListener{Listener: inner}
 	l.left.Store(4)
 	var told atomic.Int32
@@ -463,7 +468,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, client, _ := newMaterial(t)
+	server, client, _ := newMaterial(t, mtls.Policy{})
 	g := gate.New(inner, server, gate.Config{PerAddress: 2})
 	accepted := make(chan net.Conn)
 	ended := make(chan error, 1)
@@ -519,7 +524,7 @@ func TestInnerListenerClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, _, _ := newMaterial(t)
+	server, _, _ := newMaterial(t, mtls.Policy{})
 	g := gate.New(inner, server, gate.Config{})
 	defer g.Close()
 	if err := inner.Close(); err != nil {

@@ -32,7 +32,7 @@ func (g *Gate) serve(c *conn, row *address, wait bool, delay time.Duration) {
 		g.failed(c, err)
 		return
 	}
-	if len(t.ConnectionState().VerifiedChains) > 0 {
+	if g.config.Vouched(t.ConnectionState()) {
 		c.vouched()
 	}
 	// From here on it is closed by this goroutine or by who accepts it.

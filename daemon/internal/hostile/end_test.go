@@ -93,7 +93,7 @@ func (c *client) observe(limit time.Time, want string) string {
 	case c.err != nil:
 		note(c.ending(c.err))
 	case c.point >= upgraded:
-		c.observeFrames(note, strings.HasSuffix(want, "lives"))
+		c.observeFrames(note, strings.HasSuffix(want, "lives"), strings.HasPrefix(want, "error"))
 	case c.conn == c.raw:
 		c.observeRaw(note)
 	default:
@@ -157,7 +157,7 @@ func (c *client) observeHTTP(note func(string), limit time.Time, open bool) {
 		}
 		note(fmt.Sprint(resp.StatusCode))
 		if resp.StatusCode == http.StatusSwitchingProtocols {
-			c.observeFrames(note, false)
+			c.observeFrames(note, false, false)
 			return
 		}
 		_, _ = io.Copy(io.Discard, resp.Body)
@@ -169,12 +169,16 @@ func (c *client) observeHTTP(note func(string), limit time.Time, open bool) {
 }
 
 // observeFrames reads WebSocket frames until the connection ends. A client
-// that was told goodbye says it too, and waits for the end.
-func (c *client) observeFrames(note func(string), alive bool) {
-	if alive {
-		c.message(c.request("Ping", ping(1)))
-	}
+// that was told goodbye says it too, and waits for the end. One that shall live
+// makes its request when an error has come, where one is wanted before: what
+// answers calls is not in order with what answers messages.
+func (c *client) observeFrames(note func(string), alive, errorFirst bool) {
+	asked := false
 	for {
+		if alive && !asked && !errorFirst {
+			c.message(c.request("Ping", ping(1)))
+			asked = true
+		}
 		op, payload, err := c.readFrame()
 		if err != nil {
 			note(c.ending(err))
@@ -182,9 +186,10 @@ func (c *client) observeFrames(note func(string), alive bool) {
 		}
 		switch op {
 		case opBinary:
-			if c.observeMessage(note, payload, alive) {
+			if c.observeMessage(note, payload, asked) {
 				return
 			}
+			errorFirst = false
 		case opClose:
 			if len(payload) < 2 {
 				note("close without a code")

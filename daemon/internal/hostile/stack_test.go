@@ -10,15 +10,18 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"busd/access"
 	"busd/daemon/internal/gate"
 	"busd/internal/mtls"
 	"busd/msgbus"
 	"busd/msgclient"
+	"busd/rpc"
 	"busd/schema"
 )
 
@@ -31,6 +34,7 @@ const (
 	keepAlive        = time.Second
 	idle             = 4 * time.Second
 	pace             = 10 * time.Second
+	stalled          = 2 * time.Second
 	// goodbye is how long the server waits for a client's goodbye, and a
 	// little more.
 	goodbye = 4 * time.Second
@@ -39,6 +43,7 @@ const (
 const (
 	pingPath = "/Framework/PingPong"
 	bytePath = "/Test/Bytes"
+	callPath = "/Test/Calls"
 )
 
 // forbidden is the id of pings that no handler may ever see.
@@ -126,7 +131,7 @@ func newStackOf(t *testing.T, limits times, config msgbus.Config) *stack {
 	}
 	s.server = s.issue(t, s.ca, mtls.Request{Name: "server", DNS: []string{"localhost"}, Server: true})
 	s.good = s.issue(t, s.ca, mtls.Request{Name: "mallory", DNS: []string{"mallory"}, Client: true})
-	conf, err := mtls.ServerConfig(mtls.Material{Certificate: s.server, CAs: []*x509.Certificate{s.ca.Certificate()}}, mtls.Policy{})
+	conf, err := mtls.ServerConfig(mtls.Material{Certificate: s.server, CAs: []*x509.Certificate{s.ca.Certificate()}}, mtls.Policy{HTTP2: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +143,11 @@ func newStackOf(t *testing.T, limits times, config msgbus.Config) *stack {
 	s.gate = gate.New(inner, conf, gate.Config{HandshakeTimeout: limits.handshake, MaxWait: 2 * time.Second, PerAddressWaiting: 256})
 	s.bytes = s.newBytes()
 	config.HelloTimeout, config.KeepAlive, config.Idle = limits.hello, limits.keepAlive, limits.idle
-	s.bus, err = msgbus.NewServer(config, s.newPingPong(), s.bytes)
+	methods := s.newMethods()
+	if _, err = rpc.NewServer(rpc.Config{}, methods); err != nil {
+		t.Fatal(err)
+	}
+	s.bus, err = msgbus.NewServer(config, s.newPingPong(), s.bytes, &msgbus.Service{Methods: methods})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,8 +179,13 @@ func newStackOf(t *testing.T, limits times, config msgbus.Config) *stack {
 func newHTTP(bus http.Handler, limits times) *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
 	const slop = 4 << 10 // what net/http reads beyond MaxHeaderBytes
 	return &http.Server{
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 100, MaxReceiveBufferPerStream: 256 << 10, MaxReceiveBufferPerConnection: 256 << 10,
+			WriteByteTimeout: stalled,
+		},
 		Handler: bus, ErrorLog: log.New(io.Discard, "", 0), Protocols: &protocols,
 		ReadHeaderTimeout: limits.header, ReadTimeout: limits.header, WriteTimeout: limits.header + limits.hello,
 		IdleTimeout: limits.idle, MaxHeaderBytes: 16<<10 - slop,
@@ -212,6 +226,37 @@ func (s *stack) newBytes() *msgbus.Service {
 		return nil
 	})
 	return svc
+}
+
+// newMethods are methods that strangers may not call, but echo, which they may.
+func (s *stack) newMethods() *rpc.Service {
+	svc := rpc.NewService("Test/Calls")
+	svc.Allow = access.Authenticated
+	rpc.Export(svc, "add", func(a, b int) int {
+		if a == forbidden {
+			s.handledForbidden.Add(1)
+		}
+		return a + b
+	}).Named("a", "b")
+	rpc.Export(svc, "shout", func(text string) string { return strings.ToUpper(text) }).Named("text").Allow = access.Any
+	rpc.Export(svc, "secret", func() { s.handledForbidden.Add(1) }).Allow = access.MustRule("Nobody")
+	rpc.Export(svc, "stay", func(ctx context.Context) error {
+		s.running.Add(1)
+		defer s.running.Add(-1)
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	rpc.Export(svc, "fetch", func() io.Reader { return io.LimitReader(zeros{}, 1<<30) })
+	rpc.Export(svc, "store", func(r io.Reader) (int64, error) { return io.Copy(io.Discard, r) }).MaxBody = 1 << 40
+	return svc
+}
+
+// zeros has no end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }
 
 // nextAddress returns an address of the loopback network that no other client

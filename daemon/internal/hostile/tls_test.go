@@ -79,11 +79,17 @@ func TestTLS(t *testing.T) {
 		{name: "TLS 1.0 only", at: tcpOpen, do: speaksTLS(tls.VersionTLS10, s.good), want: "alert 70"},
 		{name: "TLS 1.1 only", at: tcpOpen, do: speaksTLS(tls.VersionTLS11, s.good), want: "alert 70"},
 		{name: "TLS 1.2 only", at: tcpOpen, do: speaksTLS(tls.VersionTLS12, s.good), want: "alert 70"},
-		{name: "ALPN of HTTP/2 only", at: tcpOpen, do: func(c *client) {
+		{name: "ALPN of HTTP/3 only", at: tcpOpen, do: func(c *client) {
+			config := c.tlsConfig()
+			config.NextProtos = []string{"h3"}
+			c.handshakeWith(config)
+		}, want: "alert 120"},
+		{name: "HTTP/1.1 where HTTP/2 was agreed on", at: tcpOpen, do: func(c *client) {
 			config := c.tlsConfig()
 			config.NextProtos = []string{"h2"}
 			c.handshakeWith(config)
-		}, want: "alert 120"},
+			c.send(upgrade(pingPath))
+		}, want: "closed"},
 
 		// Certificates.
 		{name: "no certificate", at: tlsNobody, do: sends(upgrade(pingPath)), want: "401, open"},

@@ -181,12 +181,12 @@ async def gets_statuses():
     await status("nobody", PINGPONG, False, 401)
     await status("no such service", PINGPONG + "s", True, 404)
     await status("an origin", PINGPONG, True, 403, origin="https://example.com")
-    for path, method, want in (("/Framework/PingPong", "POST", 405), ("/Framework/Pong", "GET", 404), ("/", "GET", 404)):
+    for path, method, want in (("/Framework/PingPong", "PUT", 405), ("/Framework/Pong", "GET", 404), ("/", "GET", 404)):
         answer, body = get(path, method)
         equal(f"{method} {path}", answer.status, want)
         equal("body", sorted(json.loads(body)), ["code", "reason"])
-    answer, _ = get("/Framework/PingPong", method="POST")
-    equal("Allow", answer.getheader("Allow"), "GET, HEAD")
+    answer, _ = get("/Framework/PingPong", method="PUT")
+    equal("Allow", answer.getheader("Allow"), "GET, HEAD, POST")
     upgrade = dict(Upgrade="websocket", Connection="Upgrade", Sec_WebSocket_Version="13",
                    Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ==", Sec_WebSocket_Protocol="msgbus.v9")
     answer, body = get("/Framework/PingPong", **upgrade)
@@ -346,17 +346,31 @@ def nested(depth):
     return value
 
 
+async def calls():
+    c = await client().connect()
+
+    async def call(method, args):
+        answer = asyncio.get_running_loop().create_future()
+        await c.number([msgbus.CALL, None, method, args, 1000], answer)
+        return await asyncio.wait_for(answer, 30)
+
+    equal("by position", await call("add", b"[20, 22]"), (None, b"42"))
+    equal("by name", await call("add", b'{"b": 1, "a": 2}'), (None, b"3"))
+    equal("echo", await call("echo", b'[{"z": NaN, "a": 1.0}]'), (None, b'{"z": NaN, "a": 1.0}'))
+    for method, args, code in (("nosuch", b"[]", 12), ("add", b"[1]", 3), ("add", b'[1, "x"]', 3), ("add", b"[1", 3)):
+        try:
+            await call(method, args)
+            raise AssertionError(f"{method}{args} was answered")
+        except msgbus.Failed as e:
+            equal(method, e.code, code)
+    await c.close()
+
+
 async def ignores_what_is_newer():
     c = await client(features=["teleport"], colour="blue").connect()
     await c.ws.send(msgbus.pack([4, 1, "Ping", {"id": 1}, 0, 0, "new", {}]) + msgbus.pack([3, 0, 0, 0, "new"]))
     c.sent, c.spent = 1, 64
     equal("ping", await c.request("Ping", {"id": 2}), ("Pong", {"id": 2}))
-    try:
-        await c.number([msgbus.CALL, None, "add", b"[1, 2]", 1000], answer := asyncio.get_running_loop().create_future())
-        await answer
-        raise AssertionError("a call was answered")
-    except msgbus.Failed as e:
-        equal("call", e.code, 12)
     await c.close()
 
 
@@ -384,7 +398,7 @@ async def is_told_to_come_back():
 CHECKS = [
     discovers_the_contract, computes_any_fingerprint, pings, waits_for_acks, answers_the_service, cancels, is_refused,
     gets_statuses, resumes_nothing, comes_back, survives_cuts, moves, spends_its_token, fails_by_the_error_rule,
-    is_dropped_for_what_it_breaks, ignores_what_is_newer, is_superseded, is_told_to_come_back,
+    is_dropped_for_what_it_breaks, calls, ignores_what_is_newer, is_superseded, is_told_to_come_back,
 ]
 
 

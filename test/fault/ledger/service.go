@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"busd/access"
 	"busd/bus"
 	"busd/msgbus"
 )
@@ -18,6 +19,7 @@ func New() *msgbus.Service {
 	s := &service{}
 	svc := &msgbus.Service{
 		Schema: Schema,
+		Allow:  access.Authenticated,
 		Init: func(context.Context) (err error) {
 			if path := os.Getenv(Variable); path != "" {
 				s.file, err = open(path)

@@ -1,0 +1,53 @@
+// Command client calls the inventory. It wants a server and its certificates beside
+// the working directory: go run ./examples/inventory/service serve --dev.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"busd/bus"
+	"busd/examples/inventory"
+	"busd/rpc/rpcclient"
+)
+
+func main() {
+	c, err := rpcclient.Dial(context.Background(), "https://localhost:8443/Framework/Inventory", rpcclient.Config{
+		CertFile: ".busd/client-alice.crt",
+		KeyFile:  ".busd/client-alice.key",
+		CAFiles:  []string{".busd/ca.crt"},
+	})
+	if err == nil {
+		defer c.Close()
+		err = play(context.Background(), c)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "client:", err)
+		os.Exit(1)
+	}
+}
+
+// play uses the inventory; the client's URL says how its calls travel.
+func play(ctx context.Context, c *rpcclient.Client) error {
+	count, err := rpcclient.Call[int64](ctx, c, "put", inventory.Item{Name: "bolt", Count: 40, Tags: []string{"metal"}})
+	if err != nil {
+		return err
+	}
+	fmt.Println("bolts:", count)
+
+	found, err := rpcclient.CallNamed[[]inventory.Item](ctx, c, "find", map[string]any{"tag": "metal", "most": 10})
+	if err != nil {
+		return err
+	}
+	fmt.Println("of metal:", found[0].Name)
+
+	_, err = c.Call(ctx, "remove", "bolt")
+	var failed *bus.Error
+	if errors.As(err, &failed) && failed.Code == bus.CodePermissionDenied {
+		fmt.Println("only a store keeper may remove:", failed.Reason)
+		return nil
+	}
+	return err
+}

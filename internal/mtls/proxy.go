@@ -1,0 +1,153 @@
+package mtls
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"slices"
+	"time"
+)
+
+// Bounds on proxy certificates.
+const (
+	// MaxProxies bounds the proxy certificates of one chain.
+	MaxProxies = 8
+	// ProxySlack is how far a proxy certificate's time may reach beyond that of
+	// the certificate that signed it, at both ends. Tools begin proxies in the
+	// past, for clocks that do not agree (DIRAC: 15 minutes), also where the
+	// signer is younger than that. Each of a chain must be valid now in any
+	// case.
+	ProxySlack = 30 * time.Minute
+)
+
+// A Proxy is what a proxy certificate (RFC 3820) says beside whose it is. It is
+// immutable.
+type Proxy struct {
+	// Subject and Issuer are its own, in DIRAC's form.
+	Subject, Issuer string
+	// Limited: it, or one above it, is a limited one.
+	Limited bool
+	// Group is the group that DIRAC's extension names, in the proxy certificate
+	// nearest to the user's that has one: whoever was given a proxy cannot
+	// change it. Empty: none.
+	Group string
+}
+
+// countProxies returns how many of a chain that was sent, leaf first, are proxy
+// certificates. It tells by the extension, whether that is good or not.
+func countProxies(certs []*x509.Certificate) int {
+	n := slices.IndexFunc(certs, func(cert *x509.Certificate) bool { return !hasExtension(cert, oidProxyInfo) })
+	if n < 0 {
+		return len(certs)
+	}
+	return n
+}
+
+// isOldProxy tells whether a certificate is a proxy of the kinds before RFC
+// 3820: a draft's with an extension of Globus's, or one without any that calls
+// itself a proxy.
+func isOldProxy(cert *x509.Certificate) bool {
+	name, _ := oneMoreCN(cert.RawIssuer, cert.RawSubject)
+	return hasExtension(cert, oidDraftProxyInfo) || name == "proxy" || name == "limited proxy"
+}
+
+// checkProxies walks down from a verified user's certificate through the proxy
+// certificates below it, which are in the order in which they were sent: the
+// one that was shown first, the one that user signed last.
+func checkProxies(proxies []*x509.Certificate, user *x509.Certificate, now time.Time) (*Proxy, error) {
+	var facts Proxy
+	signer := user
+	for below, cert := range slices.Backward(proxies) {
+		if err := checkProxy(cert, signer); err != nil {
+			return nil, err
+		}
+		if now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
+			return nil, &tls.CertificateVerificationError{
+				UnverifiedCertificates: proxies,
+				Err:                    x509.CertificateInvalidError{Cert: cert, Reason: x509.Expired, Detail: "a proxy certificate is expired, or not valid yet"},
+			}
+		}
+		ext, _ := extension(cert, oidProxyInfo)
+		info, err := parseProxyInfo(ext.Value)
+		switch {
+		case err != nil:
+			return nil, refuse("a proxy certificate's information (proxyCertInfo) is not accepted: %v", err)
+		case !ext.Critical:
+			return nil, refuse("a proxy certificate's information (proxyCertInfo) is not marked critical")
+		case info.pathLength != noPathLength && below > info.pathLength:
+			return nil, refuse("a proxy certificate allows %d more below it, and has %d", info.pathLength, below)
+		case facts.Limited && !info.limited:
+			return nil, refuse("a proxy certificate is a full one, and was signed by a limited one")
+		}
+		facts.Limited = info.limited
+		if ext, has := extension(cert, oidGroup); has && facts.Group == "" {
+			if facts.Group, err = parseGroup(ext.Value); err != nil {
+				return nil, refuse("a proxy certificate's group cannot be read: %v", err)
+			}
+		}
+		signer = cert
+	}
+	var err error
+	if facts.Subject, err = DN(signer.RawSubject); err != nil {
+		return nil, refuse("a proxy certificate's subject cannot be read")
+	}
+	if facts.Issuer, err = DN(signer.RawIssuer); err != nil {
+		return nil, refuse("a proxy certificate's issuer cannot be read")
+	}
+	return &facts, nil
+}
+
+// checkProxy checks one proxy certificate against the one that signed it, by
+// RFC 3820, sections 3 and 4.1.3, but for its time and its information.
+func checkProxy(cert, signer *x509.Certificate) error {
+	if len(cert.Raw) > MaxLeaf {
+		return refuse("a proxy certificate has %d bytes: at most %d are allowed", len(cert.Raw), MaxLeaf)
+	}
+	if !bytes.Equal(cert.RawIssuer, signer.RawSubject) {
+		return refuse("a proxy certificate does not come from the certificate sent after it")
+	}
+	if _, ok := oneMoreCN(signer.RawSubject, cert.RawSubject); !ok {
+		return refuse("a proxy certificate's subject is not its issuer's and one more common name")
+	}
+	if cert.IsCA || cert.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0 {
+		return refuse("a proxy certificate is a CA's")
+	}
+	if hasExtension(cert, oidSubjectAltName) || hasExtension(cert, oidIssuerAltName) {
+		return refuse("a proxy certificate has alternative names: it may have none")
+	}
+	for _, id := range cert.UnhandledCriticalExtensions {
+		if !id.Equal(oidProxyInfo) {
+			return refuse("a proxy certificate has a critical extension that is not known here: %v", id)
+		}
+	}
+	if err := checkProxyUse(cert, signer); err != nil {
+		return err
+	}
+	if cert.NotBefore.Before(signer.NotBefore.Add(-ProxySlack)) || cert.NotAfter.After(signer.NotAfter.Add(ProxySlack)) {
+		return refuse("a proxy certificate is valid for longer than the one that signed it")
+	}
+	if fault := keyFault(cert); fault != "" {
+		return refuse("a proxy certificate has %s", fault)
+	}
+	if usesWeakHash(cert.SignatureAlgorithm) {
+		return refuse("a proxy certificate is signed with %v: want SHA-256 or better", cert.SignatureAlgorithm)
+	}
+	if signer.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) != nil {
+		return refuse("a proxy certificate's signature is not that of the certificate sent after it")
+	}
+	return nil
+}
+
+// checkProxyUse checks what the two may be used for: the one to sign in a
+// handshake, the other to sign a proxy.
+func checkProxyUse(cert, signer *x509.Certificate) error {
+	for _, c := range []*x509.Certificate{cert, signer} {
+		if hasExtension(c, oidKeyUsage) && c.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
+			return refuse("a proxy certificate, or the one that signed it, may not sign: want key usage digitalSignature, or none said")
+		}
+	}
+	if len(cert.ExtKeyUsage)+len(cert.UnknownExtKeyUsage) > 0 && !slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageClientAuth) {
+		return refuse("a proxy certificate is not made for clients: want extended key usage clientAuth, or none said")
+	}
+	return nil
+}

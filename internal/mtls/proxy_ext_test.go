@@ -1,0 +1,255 @@
+package mtls_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"busd/bus"
+	"busd/internal/mtls"
+)
+
+// Each chain meets a server that accepts proxies, and one that does not; and a
+// verifier that has seen nothing of a handshake.
+func TestProxies(t *testing.T) {
+	t.Parallel()
+	p, cases := allProxies(t)
+	material := mtls.Material{Certificate: p.server, CAs: p.cas()}
+	server := serverConfig(t, material, mtls.Policy{Proxies: true})
+	strict := serverConfig(t, material, mtls.Policy{})
+	verifier := newVerifier(t, p, mtls.Policy{Proxies: true})
+	for _, test := range cases {
+		t.Run(test.what, func(t *testing.T) {
+			t.Parallel()
+			client := clientConfig(t, &mtls.Credentials{Certificate: test.chain.tls(), CAs: p.cas()})
+			if m := meet(t, strict, client); m.serverErr == nil || m.clientErr == nil {
+				t.Errorf("without the option: server got %v, client got %v, want errors", m.serverErr, m.clientErr)
+			}
+			m := meet(t, server, client)
+			_, told := verifier.Certificates(test.chain.certs)
+			if test.says != "" {
+				if m.serverErr == nil || bus.CodeOf(mtls.Explain(m.clientErr)) != bus.CodeUnauthenticated {
+					t.Errorf("handshake: server got %v, client got %v, want it refused", m.serverErr, m.clientErr)
+				}
+				if told == nil || !strings.Contains(told.Error(), test.says) {
+					t.Errorf("got %v, want it to say %q", told, test.says)
+				}
+				return
+			}
+			m.fine(t)
+			proof, err := verifier.Connection(m.server)
+			if err != nil || told != nil {
+				t.Fatalf("got %v and %v, want proofs", err, told)
+			}
+			wantAlice(t, proof, test)
+			if _, err := (mtls.Naming{}).Peer(m.server); bus.CodeOf(err) != bus.CodeUnauthenticated {
+				t.Errorf("without a verifier: got %v, want unauthenticated", err)
+			}
+		})
+	}
+}
+
+func wantAlice(t *testing.T, proof *mtls.Proof, test proxyCase) {
+	t.Helper()
+	certs := test.chain.certs
+	user := certs[len(certs)-1]
+	end := slices.MinFunc(certs, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) }).NotAfter
+	peer := proof.Peer
+	if peer.Name != "cn:alice" || peer.DN != "/CN=alice" || peer.Issuer != "/CN=test CA" || !peer.NotAfter.Equal(end) {
+		t.Errorf("peer: got %+v, want alice until %v", peer, end)
+	}
+	if len(proof.Chain) != 2 || !proof.Chain[0].Equal(user) || !proof.Shown.Equal(certs[0]) {
+		t.Errorf("chain: got %d certificates, want alice's and the CA's", len(proof.Chain))
+	}
+	got := proof.Proxy
+	if got == nil {
+		t.Fatal("got no proxy")
+	}
+	want := mtls.Proxy{Subject: "/CN=alice" + strings.Repeat("/CN=4711", len(certs)-1), Issuer: "/CN=alice" + strings.Repeat("/CN=4711", len(certs)-2)}
+	want.Limited, want.Group = test.want.Limited, test.want.Group
+	if *got != want {
+		t.Errorf("proxy: got %+v, want %+v", *got, want)
+	}
+}
+
+// OpenSSL takes what we take.
+func TestProxiesAsOpenSSLSeesThem(t *testing.T) {
+	t.Parallel()
+	tool, err := exec.LookPath("openssl")
+	if err != nil {
+		t.Skip("openssl is not installed: there is nothing to compare with")
+	}
+	p, cases := allProxies(t)
+	dir := t.TempDir()
+	put := func(name string, certs ...*x509.Certificate) string {
+		path := filepath.Join(dir, name)
+		var data []byte
+		for _, cert := range certs {
+			data = append(data, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})...)
+		}
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	ca := put("ca.pem", p.ca.Certificate())
+	for i, test := range cases {
+		certs := test.chain.certs
+		leaf := put(strconv.Itoa(i)+".pem", certs[0])
+		rest := put(strconv.Itoa(i)+"rest.pem", append(certs[1:], p.ca.Certificate())...)
+		if test.loose {
+			continue
+		}
+		out, err := exec.CommandContext(t.Context(), tool, "verify", "-allow_proxy_certs", "-CAfile", ca, "-untrusted", rest, leaf).CombinedOutput()
+		if want := test.says == ""; (err == nil) != want {
+			t.Errorf("%s: openssl accepts it: %t, want %t\n%s", test.what, err == nil, want, out)
+		}
+	}
+}
+
+// Who has somebody's certificates, and not the key, is nobody: also where the
+// server has just verified them.
+func TestProxyWithoutItsKey(t *testing.T) {
+	t.Parallel()
+	p := newPKI(t, "test CA")
+	server := serverConfig(t, mtls.Material{Certificate: p.server, CAs: p.cas()}, mtls.Policy{Proxies: true})
+	proxy := holderOf(t, p.client).proxy(t)
+	meet(t, server, clientConfig(t, &mtls.Credentials{Certificate: proxy.tls(), CAs: p.cas()})).fine(t)
+	proxy.key = holderOf(t, p.server).key
+	m := meet(t, server, clientConfig(t, &mtls.Credentials{Certificate: proxy.tls(), CAs: p.cas()}))
+	if m.serverErr == nil || m.server.HandshakeComplete {
+		t.Fatalf("got %v, want it refused", m.serverErr)
+	}
+	// What a callback of crypto/tls sees, before the key has been shown.
+	_, err := newVerifier(t, p, mtls.Policy{Proxies: true}).Connection(tls.ConnectionState{PeerCertificates: proxy.certs})
+	if bus.CodeOf(err) != bus.CodeUnauthenticated || !strings.Contains(err.Error(), "not over") {
+		t.Errorf("in the middle of a handshake: got %v, want unauthenticated", err)
+	}
+}
+
+func TestProxiesResume(t *testing.T) {
+	t.Parallel()
+	f := newFarm(t)
+	start := func(proxies bool) *mtls.Source {
+		t.Helper()
+		s, err := mtls.NewSource(f.files, mtls.Policy{Now: f.now, Proxies: proxies})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.keys(t)
+		return s
+	}
+	grid, plain := start(true), start(false) // they share their ticket keys
+	pilot, alice := f.agent(), f.agent()
+	pilot.creds.Certificate = holderOf(t, f.p.client).proxy(t, group("pilot")).tls()
+	arrives := func(s *mtls.Source, a *agent, resumed bool) *mtls.Proof {
+		t.Helper()
+		m := meet(t, s.Config(), a.config(t))
+		m.fine(t)
+		proof, err := s.Verifier().Connection(m.server)
+		if err != nil || proof.Peer.Name != "cn:alice" || m.server.DidResume != resumed {
+			t.Fatalf("got %v, %v, resumed %t, want alice, resumed %t", proof, err, m.server.DidResume, resumed)
+		}
+		return proof
+	}
+	arrives(grid, pilot, false)
+	if proof := arrives(grid, pilot, true); proof.Proxy == nil || proof.Proxy.Group != "pilot" {
+		t.Errorf("resumed: got %+v, want a proxy with group pilot", proof.Proxy)
+	}
+	// A ticket of one listener does not open another that takes no proxies.
+	m := meet(t, plain.Config(), pilot.config(t))
+	if m.serverErr == nil {
+		t.Error("a proxy got through where none are accepted")
+	}
+	// Ordinary sessions go on at either.
+	arrives(plain, alice, false)
+	arrives(grid, alice, true)
+	arrives(plain, alice, true)
+	bob := f.agent()
+	arrives(grid, bob, false)
+	arrives(plain, bob, false) // crypto/tls has not verified it there
+
+	// The proxy's user expires meanwhile, and the proxy does not.
+	user := holderOf(t, f.p.issue(t, mtls.Request{Name: "alice", Client: true, Validity: time.Hour}))
+	end := user.certs[0].NotAfter.Add(mtls.ProxySlack)
+	lasting := f.agent()
+	lasting.creds.Certificate = user.proxy(t, func(s *sketch) { s.NotAfter = end }).tls()
+	arrives(grid, lasting, false)
+	arrives(grid, lasting, true)
+	f.clock = time.Hour + time.Minute
+	if m := meet(t, grid.Config(), lasting.config(t)); m.serverErr == nil || !strings.Contains(m.serverErr.Error(), "expired") {
+		t.Errorf("got %v, want it refused: a proxy ends with its user's certificate", m.serverErr)
+	}
+	f.clock = 0
+
+	// Other CAs: who is connected is verified anew, and nobody resumes.
+	m = meet(t, grid.Config(), pilot.config(t))
+	m.fine(t)
+	verifier := grid.Verifier()
+	f.ca(t, newPKI(t, "next CA"))
+	reload(t, grid, true)
+	if _, err := verifier.Connection(m.server); bus.CodeOf(err) != bus.CodeUnauthenticated {
+		t.Errorf("after its CA is gone: got %v, want unauthenticated", err)
+	}
+	if m := meet(t, grid.Config(), pilot.config(t)); m.serverErr == nil || m.server.DidResume {
+		t.Errorf("got %v, resumed %t, want it refused", m.serverErr, m.server.DidResume)
+	}
+}
+
+// A proxy is one file with a certificate, its key, and the user's certificate.
+func TestCredentialsOfAProxyFile(t *testing.T) {
+	t.Parallel()
+	p := newPKI(t, "test CA")
+	key := rsaKey(t, 2048)
+	proxy := holderOf(t, p.client).proxy(t, group("dirac_user"), func(s *sketch) { s.key = key })
+	var data []byte
+	add := func(kind string, der []byte) {
+		data = append(data, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})...)
+	}
+	add("CERTIFICATE", proxy.certs[0].Raw)
+	add("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key))
+	add("CERTIFICATE", proxy.certs[1].Raw)
+	path := filepath.Join(t.TempDir(), "x509up_u1000")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := serverConfig(t, mtls.Material{Certificate: p.server, CAs: p.cas()}, mtls.Policy{Proxies: true, Require: true})
+	m := meet(t, server, clientConfig(t, &mtls.Credentials{CertFile: path, KeyFile: path, CAs: p.cas()}))
+	m.fine(t)
+	proof, err := newVerifier(t, p, mtls.Policy{Proxies: true}).Connection(m.server)
+	if err != nil || proof.Peer.Name != "cn:alice" || proof.Proxy == nil || proof.Proxy.Group != "dirac_user" {
+		t.Errorf("got %+v, %v, want alice's proxy", proof, err)
+	}
+}
+
+func TestHTTP2IsOffered(t *testing.T) {
+	t.Parallel()
+	p := newPKI(t, "test CA")
+	for _, test := range []struct {
+		policy mtls.Policy
+		offers []string
+		want   string
+	}{
+		{mtls.Policy{HTTP2: true}, []string{"h2", "http/1.1"}, "h2"},
+		{mtls.Policy{HTTP2: true}, []string{"http/1.1"}, "http/1.1"},
+		{mtls.Policy{HTTP2: true}, nil, ""},
+		{mtls.Policy{}, []string{"h2", "http/1.1"}, "http/1.1"},
+	} {
+		server := serverConfig(t, mtls.Material{Certificate: p.server, CAs: p.cas()}, test.policy)
+		client := clientConfig(t, &mtls.Credentials{CAs: p.cas()})
+		client.NextProtos = test.offers
+		m := meet(t, server, client)
+		m.fine(t)
+		if got := m.client.NegotiatedProtocol; got != test.want {
+			t.Errorf("%+v, a client offers %v: got %q, want %q", test.policy, test.offers, got, test.want)
+		}
+	}
+}

@@ -1,0 +1,237 @@
+package rpc
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"busd/bus"
+	"busd/rpc/jencode"
+)
+
+// Headers that every answer has; nobody changes them.
+var (
+	typeJSON      = []string{"application/json"}
+	typeText      = []string{"text/plain; charset=utf-8"}
+	typeBytes     = []string{rawType8859}
+	headerNosniff = []string{"nosniff"}
+	headerVary    = []string{"Accept-Encoding"}
+	headerGzip    = []string{"gzip"}
+	headerClose   = []string{"close"}
+)
+
+// rawType8859 is the type of raw answers: with a charset DIRAC's client does not
+// guess at one over the whole body, which takes it seconds for each megabyte.
+const rawType8859 = "application/octet-stream; charset=iso-8859-1"
+
+// Buffers for answers are kept, unless they have grown beyond maxKept bytes;
+// those for compressed ones apart.
+const maxKept = 64 << 10
+
+var (
+	answers = sync.Pool{New: func() any { return new([]byte) }}
+	zipped  = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+)
+
+// answerValue answers with S_OK.
+func (x *exchange) answerValue(value any) {
+	kept := answers.Get().(*[]byte)
+	defer answers.Put(kept)
+	start := `{"OK": true, "Value": `
+	if !x.format.isDIRAC() {
+		start = `{"OK":true,"Value":`
+	}
+	p, err := jencode.Append(append((*kept)[:0], start...), value, x.dialect())
+	if err != nil {
+		x.refuse(x.service.crashed(&x.request, err).Err)
+		return
+	}
+	p = append(p, '}')
+	x.send(http.StatusOK, typeJSON, p)
+	if cap(p) <= maxKept {
+		*kept = p
+	}
+}
+
+// answerError answers with a method's own error: S_ERROR, or, where the answer
+// would be raw bytes, by status.
+func (x *exchange) answerError(e *Error) {
+	x.err = e
+	status := http.StatusOK
+	if x.isRaw() {
+		status = statusOfError(e.code())
+		x.hint(status, bus.Retry{})
+		if !x.wantsJSON() {
+			x.send(status, typeText, []byte(e.Message))
+			return
+		}
+	}
+	p, err := x.appendError(nil, e)
+	if err != nil {
+		x.refuse(x.service.crashed(&x.request, err).Err)
+		return
+	}
+	x.send(status, typeJSON, p)
+}
+
+// appendError appends S_ERROR. Its code is for whoever may know more than DIRAC's
+// client does.
+func (x *exchange) appendError(p []byte, e *Error) ([]byte, error) {
+	parts := [...]string{`{"OK":false,"Errno":`, `,"Message":`, `,"Code":"`}
+	if x.format.isDIRAC() {
+		parts = [...]string{`{"OK": false, "Errno": `, `, "Message": `, `, "Code": "`}
+	}
+	p = strconv.AppendInt(append(p, parts[0]...), int64(e.errno()), 10)
+	p, err := jencode.Append(append(p, parts[1]...), e.Message, x.dialect())
+	if err != nil {
+		return nil, err
+	}
+	if x.wantsJSON() {
+		p = append(append(append(p, parts[2]...), e.code().String()...), '"')
+	}
+	return append(p, '}'), nil
+}
+
+// answerBytes answers with a result as it is.
+func (x *exchange) answerBytes(value any) {
+	switch value := value.(type) {
+	case nil:
+		x.send(http.StatusOK, typeBytes, nil)
+	case []byte:
+		x.send(http.StatusOK, typeBytes, value)
+	case string:
+		x.send(http.StatusOK, typeBytes, []byte(value))
+	default:
+		v := reflect.ValueOf(value)
+		switch {
+		case v.Kind() == reflect.String:
+			x.send(http.StatusOK, typeBytes, []byte(v.String()))
+		case isBytes(v.Type()):
+			x.send(http.StatusOK, typeBytes, v.Bytes())
+		default:
+			x.answerError(&Error{Code: bus.CodeFailedPrecondition, Message: "rawContent: the result of " + x.call.method.name + " is no bytes"})
+		}
+	}
+}
+
+// say answers with a refusal.
+func (x *exchange) say(status int, err *bus.Error) {
+	if status == http.StatusUnauthorized {
+		challenge := "Bearer"
+		if x.r.Header["Authorization"] != nil {
+			challenge = `Bearer error="invalid_token"`
+		}
+		x.w.Header().Set("WWW-Authenticate", challenge)
+	}
+	x.hint(status, err.Retry)
+	if !x.wantsJSON() {
+		x.send(status, typeText, []byte(err.Text()))
+		return
+	}
+	p := append([]byte(`{"code":"`), err.Code.String()...)
+	p = append(p, `","reason":`...)
+	p = appendText(p, err.Text())
+	if x.request.ID != "" {
+		p = append(p, `,"request_id":"`...)
+		p = append(p, x.request.ID...)
+		p = append(p, '"')
+	}
+	x.send(status, typeJSON, append(p, '}'))
+}
+
+// appendText appends a text as plain JSON; one that nobody can write is left out.
+func appendText(p []byte, text string) []byte {
+	if longer, err := jencode.Append(p, strings.ToValidUTF8(text, "\uFFFD"), jencode.JSON); err == nil {
+		return longer
+	}
+	return append(p, `""`...)
+}
+
+// hint says when to try again, where a status means so.
+func (x *exchange) hint(status int, r bus.Retry) {
+	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
+		x.w.Header().Set("Retry-After", retryAfter(r))
+	}
+}
+
+// wantsJSON tells whether a refusal's body is JSON, and errors have a code: for plain
+// JSON calls, and for who says by name that he takes JSON. DIRAC's client does not,
+// and shows its user a short text.
+func (x *exchange) wantsJSON() bool {
+	if !x.format.isDIRAC() {
+		return true
+	}
+	for _, line := range x.r.Header["Accept"] {
+		if strings.Contains(line, "application/json") {
+			return true
+		}
+	}
+	return false
+}
+
+// knownLength is the size up to which net/http counts a body itself.
+const knownLength = 2048
+
+// send answers with a whole body.
+func (x *exchange) send(status int, contentType []string, p []byte) {
+	h := x.w.Header()
+	h["Content-Type"] = contentType
+	h["X-Content-Type-Options"] = headerNosniff
+	if x.request.ID != "" {
+		h["X-Request-Id"] = x.id[:]
+	}
+	if &contentType[0] != &typeBytes[0] {
+		h["Vary"] = headerVary
+		if len(p) >= MinCompress && acceptsGzip(x.r.Header) {
+			b := zipped.Get().(*bytes.Buffer)
+			defer keepZipped(b)
+			compress(b, p)
+			h["Content-Encoding"], p = headerGzip, b.Bytes()
+		}
+	}
+	if len(p) > knownLength {
+		h["Content-Length"] = []string{strconv.Itoa(len(p))}
+	}
+	x.status = status
+	x.w.WriteHeader(status)
+	if err := x.write(p); err != nil {
+		x.lost(err)
+	}
+}
+
+func keepZipped(b *bytes.Buffer) {
+	if b.Cap() <= maxKept {
+		b.Reset()
+		zipped.Put(b)
+	}
+}
+
+// write sends a part of the answer, at the pace that is wanted of who takes it.
+func (x *exchange) write(p []byte) error {
+	for len(p) > 0 {
+		piece := p[:min(len(p), PaceBytes)]
+		_ = x.control.SetWriteDeadline(time.Now().Add(PaceTime)) // who cannot be given one has one
+		n, err := x.w.Write(piece)
+		x.out += int64(n)
+		if err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+// lost notes that an answer did not arrive.
+func (x *exchange) lost(err error) {
+	why := bus.Errorf(bus.CodeCanceled, "the caller has gone")
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		why = bus.Errorf(bus.CodeSlowConsumer, "the caller takes less than %d bytes in %v", PaceBytes, PaceTime)
+	}
+	x.err = &refusal{why}
+}

@@ -1,0 +1,109 @@
+package rpc
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"strconv"
+
+	"busd/bus"
+	"busd/rpc/jencode"
+)
+
+// A call is one on its way to its method, whatever carried it. Who made it sets
+// all but done.
+type call struct {
+	method  *Method
+	request *Request
+	dialect jencode.Dialect
+	// args is a list of arguments, or an object of named ones; nil: none. Nothing
+	// of it is kept once do has returned.
+	args []byte
+	// named is an object of named arguments, beside a list in args; nil: none.
+	named []byte
+	// upload is what a method that takes a stream reads; nil: its bytes are the
+	// last of args. A method that is left behind may read from it after do has
+	// returned: whoever made the call sees to it that this fails.
+	upload io.Reader
+
+	// done is set by do where the result is a download (an io.Reader or a
+	// *Stream): it must be called once, when the download has ended; until then it
+	// counts as running and its context lives. It closes what is an io.Closer. nil:
+	// there is nothing to call.
+	done func()
+}
+
+// A refusal is the error of a call that was not executed, or crashed, or took too
+// long: HTTP answers it with a status, not with S_ERROR.
+type refusal struct{ Err *bus.Error }
+
+func (r *refusal) Error() string { return r.Err.Error() }
+
+func (r *refusal) Unwrap() error { return r.Err }
+
+// do runs a call. Its error is a *refusal, or an *Error: the method's own answer.
+// Whoever calls it calls s.answered afterwards, once.
+func (s *Service) do(ctx context.Context, c *call) (any, error) {
+	m := c.method
+	if err := s.enter(m); err != nil {
+		return nil, &refusal{err}
+	}
+	r := &run{service: s, method: m, request: c.request}
+	// What never waits needs neither a time limit nor a goroutine of its own.
+	quick := m.quick && s.Before == nil && s.isReady()
+	if r.ctx = (&requestContext{ctx, c.request}); !quick {
+		r.over = make(chan struct{})
+		r.limit(s.timeLimit(m))
+	}
+	if err := s.ready(r.ctx); err != nil {
+		r.end()
+		return nil, &refusal{err}
+	}
+	var err *bus.Error
+	if r.args, err = m.arguments(c); err != nil {
+		r.end()
+		return nil, &refusal{err}
+	}
+	switch {
+	case quick:
+		r.execute()
+	case r.ctx.Err() != nil:
+		r.end()
+		return nil, &refusal{r.gaveUp()}
+	default:
+		go r.execute() // ends with the method; who waits for it is r.wait, if that gives up nobody
+		if err := r.wait(); err != nil {
+			return nil, &refusal{err}
+		}
+	}
+	return r.answer(c)
+}
+
+// answer is what the caller of a method hears that has returned.
+func (r *run) answer(c *call) (any, error) {
+	if stream := streamIn(r.result); stream != nil && r.err == nil {
+		c.done = func() {
+			closeStream(stream)
+			r.end()
+		}
+		return r.result, nil
+	}
+	defer r.end()
+	if r.err != nil {
+		closeStream(streamIn(r.result))
+		return nil, r.err
+	}
+	return r.result, nil
+}
+
+// crashed is the refusal of a call that failed in a way that no caller is to hear
+// of: the log has why.
+func (s *Service) crashed(r *Request, why error) *refusal {
+	return &refusal{bus.Wrap(bus.CodeInternal, why, "the service failed (request "+r.ID+")")}
+}
+
+// newRequestID makes the ID of a request: 16 hexadecimal digits. It is no secret.
+func newRequestID() string {
+	const top = 1 << 63                              // so that there are as many digits each time
+	return strconv.FormatUint(rand.Uint64()|top, 16) //nolint:gosec // it need not be hard to guess
+}

@@ -1,0 +1,144 @@
+package rpc
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// downloadWindow is what is read and sent of a download at a time, in bytes.
+const downloadWindow = 32 << 10
+
+var windows = sync.Pool{New: func() any { return new([downloadWindow]byte) }}
+
+// download answers with a stream, to its end. An error before its first byte is
+// answered by status; a later one cuts the connection, so that nobody takes a part
+// for the whole.
+func (x *exchange) download(value any) {
+	defer x.call.done()
+	stream, ok := value.(*Stream)
+	if !ok {
+		stream = &Stream{Reader: value.(io.Reader)} // do says that it is one of the two
+	}
+	window := windows.Get().(*[downloadWindow]byte)
+	defer windows.Put(window)
+	from, size := measured(stream)
+	n, err := readFirst(from, window[:], size)
+	ended := errors.Is(err, io.EOF)
+	switch {
+	case err != nil && !ended:
+	case size >= 0 && (int64(n) > size || ended && int64(n) < size):
+		err = errWrongSize
+	default:
+		if ended {
+			size = int64(n)
+		}
+		x.beginDownload(stream, size)
+		x.sendStream(from, window[:], n, err, size)
+		return
+	}
+	x.answerError(answerOf(err, x.request.ID))
+}
+
+var errWrongSize = errors.New("the stream is not as long as it was said to be")
+
+// readFirst reads what can still be answered by status: of a stream whose size is
+// known as much as there is place for, of any other what there is.
+func readFirst(r io.Reader, p []byte, size int64) (n int, err error) {
+	for err == nil && n < len(p) && (n == 0 || size >= 0) {
+		var more int
+		more, err = readSome(r, p[n:])
+		n += more
+	}
+	return n, err
+}
+
+// readSome reads until there is something, or the end, or an error.
+func readSome(r io.Reader, p []byte) (int, error) {
+	for range maxEmptyReads {
+		if n, err := r.Read(p); n > 0 || err != nil {
+			return n, err
+		}
+	}
+	return 0, io.ErrNoProgress
+}
+
+// maxEmptyReads is how often a reader may return nothing.
+const maxEmptyReads = 100
+
+// measured returns what a stream is read from, and how long that is; below 0: not
+// known.
+func measured(s *Stream) (io.Reader, int64) {
+	if s.Size > 0 {
+		return s.Reader, s.Size
+	}
+	switch r := s.Reader.(type) {
+	case interface{ Len() int }: // those of bytes and strings
+		return s.Reader, int64(r.Len())
+	case *os.File:
+		info, err := r.Stat()
+		at, seekErr := r.Seek(0, io.SeekCurrent)
+		if err == nil && seekErr == nil && info.Mode().IsRegular() {
+			size := max(info.Size()-at, 0)
+			return io.LimitReader(r, size), size // it may grow
+		}
+	}
+	return s.Reader, -1
+}
+
+func (x *exchange) beginDownload(s *Stream, size int64) {
+	h := x.w.Header()
+	h["Content-Type"] = typeBytes
+	if s.ContentType != "" {
+		h.Set("Content-Type", s.ContentType)
+	}
+	h["X-Content-Type-Options"] = headerNosniff
+	h["X-Request-Id"] = x.id[:]
+	if size >= 0 {
+		h["Content-Length"] = []string{strconv.FormatInt(size, 10)}
+	}
+	if s.Name != "" {
+		h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": s.Name}))
+	}
+	x.status = http.StatusOK
+	x.w.WriteHeader(x.status)
+}
+
+// sendStream sends n bytes of a window, and then what a stream has.
+func (x *exchange) sendStream(from io.Reader, window []byte, n int, err error, size int64) {
+	for {
+		if size >= 0 && (x.out+int64(n) > size || err != nil && x.out+int64(n) < size) {
+			x.cut(errWrongSize)
+		}
+		if n > 0 {
+			if err := x.write(window[:n]); err != nil {
+				x.lost(err)
+				panic(http.ErrAbortHandler)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			x.cut(err)
+		}
+		if size < 0 && n < len(window) {
+			_ = x.control.Flush() // what is slow to come is not held back
+		}
+		if x.r.ProtoMajor > 1 {
+			_ = x.control.SetWriteDeadline(time.Time{}) // it would pass while the stream is waited for
+		}
+		n, err = readSome(from, window)
+	}
+}
+
+// cut ends a download in its middle.
+func (x *exchange) cut(err error) {
+	x.err = answerOf(err, x.request.ID)
+	panic(http.ErrAbortHandler)
+}

@@ -1,0 +1,175 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"busd/access"
+	"busd/bus"
+	"busd/rpc/jencode"
+	"busd/schema"
+)
+
+// A Service is a set of methods under one name, "System/Component". Set its fields
+// and export its methods before it is served; they must not change afterwards.
+type Service struct {
+	// Doc says what it is for.
+	Doc string
+	// Version is what ping says; empty: the program's.
+	Version string
+	// Allow is the rule of methods that have none of their own.
+	Allow access.Rule
+	// Init readies the service, once: as the server is made, whose error it then
+	// is, or, if Lazy, before the first request; that gets 503 when it fails, and the
+	// next one tries again. Of a service that has no [Server] it is always lazy. ctx
+	// ends after InitTimeout. nil: there is nothing to do.
+	Init func(ctx context.Context, facts Facts) error
+	Lazy bool
+	// Before runs before each call's method, with the context that the method
+	// gets, within its time; its error is the answer, as if the method had returned
+	// it. nil: nothing does.
+	Before func(ctx context.Context, r *Request) error
+	// MaxConcurrent bounds the calls of the service that run at a time; beyond it
+	// 503. 0: DefaultMaxConcurrent.
+	MaxConcurrent int
+	// MaxBody bounds the body of a call, in bytes, after decompression. 0:
+	// DefaultMaxBody.
+	MaxBody int64
+	// Timeout is how long a method may take, Before included; a download until it
+	// has begun. 0: DefaultTimeout.
+	Timeout time.Duration
+
+	name    string
+	methods map[string]*Method
+	order   []*Method
+
+	running atomic.Int64
+	unknown methodStats // calls of methods that there are not
+	init    initiation
+
+	mu      sync.Mutex // held while it is bound
+	binding atomic.Pointer[binding]
+}
+
+// Facts are what Init is told.
+type Facts struct {
+	// Service is "System/Component".
+	Service string
+}
+
+// NewService makes a service with the methods ping, echo and whoami. It panics if
+// name is no service's name.
+func NewService(name string) *Service {
+	if err := schema.CheckService(name); err != nil {
+		panic("rpc: " + err.Error())
+	}
+	s := &Service{name: name, methods: map[string]*Method{}}
+	s.addStandard()
+	return s
+}
+
+// Name is "System/Component".
+func (s *Service) Name() string { return s.name }
+
+// Methods are what a contract says of the service: ping, echo, whoami, and then
+// the others in the order of their export.
+func (s *Service) Methods() []schema.Method {
+	all := make([]schema.Method, len(s.order))
+	for i, m := range s.order {
+		all[i] = m.contract()
+	}
+	return all
+}
+
+// Rules are what it says in code of who may call what.
+func (s *Service) Rules() access.Rules {
+	rules := access.Rules{Default: s.Allow, Methods: make(map[string]access.Rule, len(s.order))}
+	for _, m := range s.order {
+		rules.Methods[m.name] = m.Allow
+		if m.standard {
+			rules.Common = append(rules.Common, m.name)
+		}
+	}
+	return rules
+}
+
+// Call answers a call that came over a stable connection: args is a list of
+// arguments, or an object of named ones, in JEncode; the result is a value in JEncode.
+// Its error is a *bus.Error; [ErrorOf] finds the errno in it. It may be called
+// concurrently.
+func (s *Service) Call(ctx context.Context, c *access.Caller, claim access.Claim, method string, args []byte) ([]byte, error) {
+	begin := time.Now()
+	if c == nil {
+		c = &access.Caller{}
+	}
+	o := outcome{
+		method:  s.find(method),
+		request: &Request{Service: s.name, Method: method, ID: newRequestID(), Caller: c},
+		in:      int64(len(args)),
+	}
+	result, err := s.callMethod(ctx, &o, claim, args)
+	o.took, o.out, o.err = time.Since(begin), int64(len(result)), err
+	s.answered(o)
+	return result, told(err)
+}
+
+// callMethod is Call until the answer is known.
+func (s *Service) callMethod(ctx context.Context, o *outcome, claim access.Claim, args []byte) ([]byte, error) {
+	m := o.method
+	if m == nil {
+		return nil, s.noMethod(o.request.Method)
+	}
+	grant, refused := s.authorize(m, o.request.Caller, claim)
+	if refused != nil {
+		return nil, refused
+	}
+	o.request.Grant = grant
+	if m.uploads || m.streams {
+		return nil, bus.Errorf(bus.CodeFailedPrecondition, "%s: over https:// only: it takes or gives a stream", m.name)
+	}
+	c := &call{method: m, request: o.request, dialect: jencode.DIRAC, args: args}
+	value, err := s.do(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if c.done != nil { // a result of type any turned out to be a stream
+		c.done()
+		return nil, bus.Errorf(bus.CodeFailedPrecondition, "%s: over https:// only: its result is a stream", m.name)
+	}
+	result, err := jencode.Append(nil, value, jencode.DIRAC)
+	if err != nil {
+		return nil, s.crashed(o.request, err)
+	}
+	return result, nil
+}
+
+// told is what the caller of Call hears.
+func told(err error) error {
+	var own *Error
+	var known *bus.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &own):
+		return own.busError()
+	case errors.As(err, &known):
+		return known
+	}
+	return bus.AsError(err)
+}
+
+// find returns a method by its name; nil: there is none.
+func (s *Service) find(name string) *Method { return s.methods[name] }
+
+// noMethod is the error where find returns nil.
+func (s *Service) noMethod(name string) *bus.Error {
+	return bus.Errorf(bus.CodeUnimplemented, "%s has no method %.64q", s.name, name)
+}
+
+// authorize decides whether a caller may call a method.
+func (s *Service) authorize(m *Method, c *access.Caller, claim access.Claim) (*access.Grant, *bus.Error) {
+	return s.bound().guard.Method(m.name, c, claim)
+}

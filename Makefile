@@ -69,7 +69,7 @@ soak: ## a million histories of sessions, thousands of the whole stack, every fa
 	BUSD_SOAK=1 CGO_ENABLED=0 go test -count=1 -timeout 6h ./test/fault ./test/storm
 
 bench: ## the benchmarks, COUNT times each, for benchstat
-	CGO_ENABLED=0 go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./internal/... ./msgbus
+	CGO_ENABLED=0 go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./internal/... ./access ./rpc/... ./msgbus
 
 vectors: ## rewrite what we say in test/vectors; read the diff before you commit it
 	go test ./test/vectors -update

@@ -43,7 +43,7 @@ type room struct{ all, nobodys atomic.Int64 }
 // gives them back.
 func (r *room) take(n, total int64, nobody bool) bool {
 	all := r.all.Add(n)
-	fits := all >= 0
+	fits := all <= max(MaxHeld, total)
 	if nobody {
 		fits = r.nobodys.Add(n) <= max(MaxHeldByNobody, total) && fits
 	}

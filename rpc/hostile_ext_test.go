@@ -86,6 +86,15 @@ func bomb(n int, before, after string) string {
 	return b.String()
 }
 
+// formParts is a multipart form of fields and their values.
+func formParts(fields ...string) string {
+	var b strings.Builder
+	for i := 0; i < len(fields); i += 2 {
+		fmt.Fprintf(&b, "--b\r\nContent-Disposition: form-data; name=%q\r\n\r\n%s\r\n", fields[i], fields[i+1])
+	}
+	return b.String() + "--b--\r\n"
+}
+
 // TestTooLarge: however it is wrapped up, a body has no more bytes than its method
 // takes.
 func TestTooLarge(t *testing.T) {
@@ -119,6 +128,8 @@ func TestTooLarge(t *testing.T) {
 		{"chunks", "POST " + path + "/echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n[\"a\r\n2\r\n\"]\r\n0\r\n\r\n", 200},
 		{"chunks beyond it", "POST " + path + "/echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat(chunk(1000), 70), 413},
 		{"chunks of a stream beyond it", "POST " + path + "/put HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat(chunk(1<<20), 33), 413},
+		{"found late, in parts", post{path: path, contentType: "multipart/form-data; boundary=b", body: formParts("args", `["`+strings.Repeat("x", 3<<20)+`"]`, "method", "large")}.wire(), 200},
+		{"found late, in parts, and it may not", post{path: path, contentType: "multipart/form-data; boundary=b", body: formParts("args", `["`+strings.Repeat("x", 3<<20)+`"]`, "method", "echo")}.wire(), 413},
 		{"600,000 fields", post{path: path, contentType: urlencoded, body: "method=large&" + strings.Repeat("a=1&", 600_000)}.wire(), 400},
 		{"values", post{path: path, contentType: urlencoded, body: "method=large&args=[" + strings.Repeat("0,", 600_000) + "0]"}.wire(), 400},
 	} {

@@ -70,6 +70,9 @@ func TestRequests(t *testing.T) {
 		{"bytes for a method that takes none", post{path: dummyPath + "/sum", contentType: octets, body: "abc"}, 415, "takes no stream"},
 		{"bytes for no method", post{path: dummyPath, contentType: octets, body: "abc"}, 400, "method is missing"},
 
+		{"args in the query string that are none", post{path: dummyPath + "/streamFromClient?args=1", contentType: octets}, 400, "want a list"},
+		{"kwargs there that are none", post{path: dummyPath + "/streamFromClient?kwargs=[]", contentType: octets}, 400, "want an object"},
+
 		{"no method", json(dummyPath, `{"args":[]}`), 400, "method is missing"},
 		{"an array for the service", json(dummyPath, `[]`), 400, "want an object"},
 		{"nothing for the service", json(dummyPath, ``), 400, "want an object"},

@@ -148,13 +148,9 @@ func (x *exchange) readStream() *bus.Error {
 // readJSON reads a body of plain JSON: the arguments, or, where the path names no
 // method, an object with the call.
 func (x *exchange) readJSON() *bus.Error {
-	limit := x.limit()
-	text, whole, err := x.body.readAll(nil, limit+1, x.r.ContentLength)
+	text, _, err := x.body.readAll(nil, x.limit()+1, x.r.ContentLength) // one byte more than it may have is a fault
 	if err != nil {
 		return err
-	}
-	if !whole { // a body of limit+1 bytes is a fault
-		return x.body.tooLarge()
 	}
 	if x.call.method == nil {
 		if text, err = x.readEnvelope(text); err != nil {
@@ -241,11 +237,7 @@ func (x *exchange) readOn(text []byte) ([]byte, bool, *bus.Error) {
 	if x.call.method.uploads {
 		return text, false, nil
 	}
-	text, whole, err := x.body.readAll(text, x.body.limit+1, x.r.ContentLength)
-	if err == nil && !whole {
-		err = x.body.tooLarge()
-	}
-	return text, whole, err
+	return x.body.readAll(text, x.body.limit+1, x.r.ContentLength)
 }
 
 // methodIn finds the method in the beginning of a form, if it stands before the

@@ -130,6 +130,17 @@ func TestBadUploads(t *testing.T) {
 	}
 }
 
+// TestNoPlaceForUploads: where no file can be made the client may come again.
+func TestNoPlaceForUploads(t *testing.T) {
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "nowhere"))
+	w := serveDummy(t)
+	a := w.ask("agent", post{path: dummyPath, contentType: urlencoded, body: asForm(pattern(2 << 20))})
+	a.wants(t, 503, "large uploads cannot be kept now")
+	if a.Header.Get("Retry-After") != "1" {
+		t.Errorf("Retry-After: %q", a.Header.Get("Retry-After"))
+	}
+}
+
 // TestUploadStops: a method that does not read all of it, and one that goes on
 // reading after its call has ended.
 func TestUploadStops(t *testing.T) {

@@ -20,8 +20,7 @@ func main() {
 		CAFiles:  []string{".busd/ca.crt"},
 	})
 	if err == nil {
-		defer c.Close()
-		err = play(context.Background(), c)
+		err = errors.Join(play(context.Background(), c), c.Close())
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "client:", err)

@@ -155,15 +155,18 @@ func (x *exchange) answer(value any, err error) {
 	}
 }
 
-// refusalIn returns why a call was refused; nil: it was not.
+// refusalIn returns why a call was refused; nil: it was not. Where reading the
+// stream has failed, the method's own error is only the consequence, and so is the
+// end of its context.
 func (x *exchange) refusalIn(err error) *bus.Error {
 	if err == nil {
 		return nil
 	}
-	if refused := (*refusal)(nil); errors.As(err, &refused) {
+	refused := (*refusal)(nil)
+	if errors.As(err, &refused) && (x.upload.fault == nil || refused.Err.Code != bus.CodeCanceled) {
 		return refused.Err
 	}
-	return x.upload.fault // the method's own error is only its consequence
+	return x.upload.fault
 }
 
 // answerOwn answers with a method's own error; do knows no other.

@@ -11,12 +11,12 @@ import (
 	"busd/rpc"
 )
 
-// TestMemory: an upload and a download of 256 MiB, in each form, and nothing grows.
+// TestMemory: uploads and a download of 256 MiB, in each form, and nothing grows.
 func TestMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it moves two gigabytes")
 	}
-	const size = 256 << 20
+	const size = largeFile
 	svc := dummy()
 	rpc.Export(svc, "get", func() *rpc.Stream { return &rpc.Stream{Reader: io.LimitReader(endless{}, size), Size: size} })
 	rpc.Export(svc, "put", func(content io.Reader) (int64, error) { return io.Copy(io.Discard, content) }).MaxBody = 512 << 20

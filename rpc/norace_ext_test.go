@@ -1,0 +1,6 @@
+//go:build !race
+
+package rpc_test
+
+// largeFile is what TestMemory moves.
+const largeFile = 256 << 20

@@ -12,8 +12,9 @@ import (
 // Rules are what a service says in code of who may do what. The zero value says
 // nothing.
 type Rules struct {
-	// Default is for messages and methods without a rule of their own.
-	Default Rule
+	// Default is for messages and methods without a rule of their own, MethodDefault
+	// for methods instead; none: Default.
+	Default, MethodDefault Rule
 	// Connect is for opening a stable connection. None: whoever may send at least
 	// one message or call one method that is not Common; of a service that has
 	// neither, whom Default lets.
@@ -201,7 +202,7 @@ func (g *Guard) now() *compiled {
 func (g *Guard) compile(s *state) *compiled {
 	tests := map[string]*test{} // equal rules share one
 	number := func(r Rule) *test {
-		key := r.String()
+		key := r.key()
 		if tests[key] == nil {
 			tests[key] = s.registry.test(r)
 		}
@@ -212,15 +213,16 @@ func (g *Guard) compile(s *state) *compiled {
 		operator = &serviceRules{}
 	}
 	fallback := first(operator.fallback, g.code.Default)
-	if fallback.IsZero() && s.open {
-		fallback = Authenticated
+	methods := first(operator.fallback, g.code.MethodDefault, fallback)
+	if s.open {
+		fallback, methods = first(fallback, Authenticated), first(methods, Authenticated)
 	}
 	c := &compiled{state: s, messages: map[string]*test{}, methods: map[string]*test{}}
 	for name, rule := range g.code.Messages {
 		c.messages[name] = number(first(operator.messages[name], rule, fallback))
 	}
 	for name, rule := range g.code.Methods {
-		c.methods[name] = number(first(operator.methods[name], rule, fallback))
+		c.methods[name] = number(first(operator.methods[name], rule, methods))
 	}
 	if rule := first(operator.connect, g.code.Connect); !rule.IsZero() {
 		c.connect = []*test{number(rule)}
@@ -228,15 +230,15 @@ func (g *Guard) compile(s *state) *compiled {
 	}
 	union := map[string]*test{}
 	for _, t := range c.messages {
-		union[t.rule.String()] = t
+		union[t.rule.key()] = t
 	}
 	for name, t := range c.methods {
 		if !slices.Contains(g.code.Common, name) {
-			union[t.rule.String()] = t
+			union[t.rule.key()] = t
 		}
 	}
 	if len(union) == 0 {
-		union[""] = number(fallback)
+		union[""] = number(first(fallback, methods))
 	}
 	for _, key := range sortedKeys(union) {
 		c.connect = append(c.connect, union[key])

@@ -12,6 +12,53 @@ import (
 )
 
 // TestGrant looks at everything that a method is told: rows B38, B39 and B43.
+// A rule whose words look like the text of no rule is not taken for it, whichever is
+// compiled first: nobody may do what no rule is for.
+func TestNoRuleIsNoWord(t *testing.T) {
+	t.Parallel()
+	for _, word := range []string{"none", "None", "nobody"} {
+		if r, err := access.ParseRule(word); err == nil {
+			t.Errorf("%s is taken for a rule: %s", word, r)
+		}
+	}
+	for range 50 { // in whatever order they are compiled
+		p := newPolicy(t, access.Config{Registry: registry()})
+		g := p.Guard(service, access.Rules{
+			Messages: map[string]access.Rule{"Ask": {}, "Tell": access.MustRule("Operator")}, Methods: map[string]access.Rule{"ask": {}},
+		})
+		if _, err := g.Method("ask", proxy("/O=test/CN=userM", "zeta"), none); bus.CodeOf(err) != bus.CodePermissionDenied {
+			t.Fatalf("what no rule is for: got %v, want permission_denied", err)
+		}
+	}
+}
+
+// Methods may have another default than messages; an operator's goes before both.
+func TestTwoDefaults(t *testing.T) {
+	t.Parallel()
+	userM := proxy("/O=test/CN=userM", "zeta")
+	code := access.Rules{
+		MethodDefault: access.Authenticated, Messages: map[string]access.Rule{"Ask": {}}, Methods: map[string]access.Rule{"ask": {}},
+	}
+	for name, tc := range map[string]struct {
+		operator        access.ServiceRules
+		code            access.Rules
+		message, method bool
+	}{
+		"of methods only":    {access.ServiceRules{}, code, false, true},
+		"of messages only":   {access.ServiceRules{}, access.Rules{Default: access.Authenticated, Messages: code.Messages, Methods: code.Methods}, true, true},
+		"the operator's":     {access.ServiceRules{Default: []string{"Operator"}}, code, true, true},
+		"a stricter for one": {access.ServiceRules{Methods: map[string][]string{"ask": {"Unheard"}}}, code, false, false},
+	} {
+		g := newPolicy(t, access.Config{Registry: registry(), Services: map[string]access.ServiceRules{service: tc.operator}}).Guard(service, tc.code)
+		if _, err := g.Message("Ask", userM, none); (err == nil) != tc.message {
+			t.Errorf("%s: the message: got %v, want it let: %t", name, err, tc.message)
+		}
+		if _, err := g.Method("ask", userM, none); (err == nil) != tc.method {
+			t.Errorf("%s: the method: got %v, want it let: %t", name, err, tc.method)
+		}
+	}
+}
+
 func TestGrant(t *testing.T) {
 	t.Parallel()
 	p := newPolicy(t, access.Config{Registry: registry()})

@@ -101,6 +101,8 @@ func (s *said) take(word string) string {
 			return "the name of the virtual organisation: " + wrong
 		}
 		s.vos = addOnce(s.vos, name)
+	case strings.EqualFold(word, "none"), strings.EqualFold(word, "nobody"):
+		return fmt.Sprintf("%s is no property: nobody is let where there is no rule", word)
 	case isPair:
 		return fmt.Sprintf("want any, authenticated, a property, group:NAME or vo:NAME, got %.200q", word)
 	default:
@@ -132,6 +134,9 @@ func (r Rule) String() string {
 	}
 	return strings.Join(r.Words(), ", ")
 }
+
+// key tells rules apart; none has the empty one, which no words make.
+func (r Rule) key() string { return strings.Join(r.Words(), ", ") }
 
 // Words returns what [ParseRule] makes the same rule of; none has none. The
 // slice is the caller's.

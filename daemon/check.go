@@ -10,6 +10,7 @@ import (
 
 	"busd/daemon/internal/cli"
 	"busd/daemon/internal/config"
+	"busd/internal/auth"
 	"busd/internal/mtls"
 	"busd/rpc"
 )
@@ -73,10 +74,11 @@ func (p *program) checkServices(c *config.Config) (names string, err error) {
 			m.Init = nil
 		}
 	}
-	if _, err = newMethods(c, silence(), identification{}, services); err != nil {
+	id := identification{authenticate: new(auth.Authenticator).Authenticate} // which nobody asks
+	if _, err = newMethods(c, silence(), id, services); err != nil {
 		return "", err
 	}
-	_, err = newBus(c, silence(), identification{}, services)
+	_, err = newBus(c, silence(), id, services)
 	return strings.Join(list, ", "), err
 }
 

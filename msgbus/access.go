@@ -2,6 +2,7 @@ package msgbus
 
 import (
 	"net/http"
+	"slices"
 	"sync/atomic"
 
 	"busd/access"
@@ -15,19 +16,13 @@ const groupArg = "group"
 
 // rules are what the service says in code of who may do what.
 func (s *Service) rules() (access.Rules, error) {
-	r := access.Rules{Connect: s.AllowConnect, Messages: map[string]access.Rule{}, Methods: map[string]access.Rule{}}
+	r := access.Rules{Default: s.Allow, Connect: s.AllowConnect, Messages: map[string]access.Rule{}, Methods: map[string]access.Rule{}}
 	if s.Methods != nil {
 		own := s.Methods.Rules()
-		r.Default, r.Common = own.Default, own.Common
+		r.MethodDefault, r.Common = own.Default, own.Common
 		for name := range s.methods {
 			r.Methods[name] = own.Methods[name]
 		}
-	}
-	switch {
-	case r.Default.IsZero():
-		r.Default = s.Allow
-	case !s.Allow.IsZero() && s.Allow.String() != r.Default.String():
-		return r, bus.Errorf(bus.CodeInvalidArgument, "service %s: its Allow is %s, that of its methods %s: want one, or the same", s.Name(), s.Allow, r.Default)
 	}
 	for _, d := range s.Schema.Messages() {
 		if d.From != schema.FromService {
@@ -59,6 +54,15 @@ func (s *Server) authenticate(r *http.Request) (access.Caller, *bus.Error) {
 	return access.Caller{
 		Peer: peer, Via: access.ViaCertificate, Subject: peer.DN, Issuer: issuer, NotAfter: leaf.NotAfter,
 	}, nil
+}
+
+// authenticator is what the methods are told of who sends a request: that a
+// certificate has the same name by HTTPS. nil is what they do by themselves.
+func (s *Server) authenticator() func(*http.Request) (access.Caller, *bus.Error) {
+	if s.cfg.Authenticate == nil && len(s.cfg.PeerName) == 0 {
+		return nil
+	}
+	return s.authenticate
 }
 
 // knows authenticates who sends a request, and answers it if nobody does: with 401;
@@ -100,6 +104,9 @@ func (s *Service) mayRead(c *access.Caller) bool {
 		}
 	}
 	for _, m := range s.Schema.Methods() {
+		if slices.Contains(s.common, m.Name) {
+			continue // every service has these: they are no reason to show the others
+		}
 		if _, err := s.guard.Method(m.Name, c, access.Claim{}); err == nil {
 			return true
 		}

@@ -84,21 +84,13 @@ func TestServiceOfMethodsAlone(t *testing.T) {
 
 func TestMethodsMustFit(t *testing.T) {
 	t.Parallel()
-	ruled := func(d *desk, rule string) *desk {
-		d.rules.Default = access.MustRule(rule)
-		return d
-	}
 	for name, svc := range map[string]*msgbus.Service{
 		"neither schema nor methods": {},
 		"methods of another service": {Schema: pingPong, Methods: newDesk()},
 		"a rule for no message":      {Methods: newDesk(), Rules: map[string]access.Rule{"Pang": access.Any}},
-		"two defaults":               {Methods: ruled(newDesk(), "any"), Allow: access.Authenticated},
 	} {
 		_, err := msgbus.NewServer(msgbus.Config{}, svc)
 		wantCode(t, name, err, bus.CodeInvalidArgument)
-	}
-	if _, err := msgbus.NewServer(msgbus.Config{}, &msgbus.Service{Methods: ruled(newDesk(), "any"), Allow: access.MustRule("any")}); err != nil {
-		t.Errorf("the same default twice: %v", err)
 	}
 }
 

@@ -189,7 +189,7 @@ func NewServer(cfg Config, services ...*Service) (*Server, error) {
 	s.patience, s.halt = context.WithCancel(context.Background())
 	for _, svc := range services {
 		if b, ok := svc.Methods.(binder); ok {
-			if err := b.Bind(asked, cfg.Authenticate, cfg.Logger); err != nil {
+			if err := b.Bind(asked, s.authenticator(), cfg.Logger); err != nil {
 				return nil, err
 			}
 		}

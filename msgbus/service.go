@@ -80,9 +80,9 @@ type Service struct {
 	OnGone func(ctx context.Context, identity bus.Identity, why error)
 
 	// Allow is who may send the messages that have no rule of their own; the zero
-	// rule: whom the default of Methods lets. Rules are those rules, by message.
+	// rule: none. Rules are those rules, by message.
 	// AllowConnect is who may connect; the zero rule: whoever may send or call
-	// anything. What an operator says in [Config.Access] goes first. Where nobody
+	// anything but ping and the like. What may be called Methods say themselves. What an operator says in [Config.Access] goes first. Where nobody
 	// says anything of a message, nobody may send it, or, without Config.Access,
 	// everybody with a certificate.
 	Allow, AllowConnect access.Rule
@@ -108,6 +108,7 @@ type Service struct {
 
 	contract *wire.Contract
 	guard    *access.Guard
+	common   []string // methods that every service has
 	handlers map[string]*Handler
 	methods  map[string]int         // by name: its index in permits
 	server   atomic.Pointer[Server] // nil: none has it
@@ -155,7 +156,7 @@ func (s *Service) complete(policy *access.Policy) error {
 	if err != nil {
 		return err
 	}
-	s.guard = policy.Guard(s.Name(), rules)
+	s.guard, s.common = policy.Guard(s.Name(), rules), rules.Common
 	s.MaxConns = orDefault(s.MaxConns, DefaultMaxConns)
 	if s.Window == 0 {
 		s.Window = DefaultWindow

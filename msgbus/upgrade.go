@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"go.uber.org/zap"
+
 	"busd/bus"
 	"busd/internal/keys"
 	"busd/internal/wire"
@@ -95,10 +97,14 @@ type problem struct {
 	Reason string `json:"reason"`
 }
 
+// maxLogged bounds what a log line has of a path, in bytes.
+const maxLogged = 256
+
 // refuse answers with a status and says why. What is told is written for a
 // stranger; a cause stays in the log.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, status int, e *bus.Error) {
-	s.log.Info("request refused", keys.Remote(r.RemoteAddr), keys.Code(e), keys.Reason(e))
+	path := r.URL.Path
+	s.log.Info("request refused", keys.Remote(r.RemoteAddr), zap.String("path", path[:min(len(path), maxLogged)]), keys.Code(e), keys.Reason(e))
 	if svc, _, _ := s.find(r.URL); svc != nil {
 		svc.stats.refused(e.Code)
 	}

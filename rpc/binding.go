@@ -51,7 +51,8 @@ func (s *Service) bind(cfg Config) (*binding, bool) {
 // Bind readies the service for a server of stable connections, which serves it by HTTPS
 // too: who may call, and who calls, is found out as that server does; nil as in
 // [Config]. A service that [NewServer] has bound already stays as it is, but must
-// not have another policy. msgbus.NewServer calls it.
+// not have another policy, nor find out by itself who asks where the server does
+// not. msgbus.NewServer calls it.
 func (s *Service) Bind(policy *access.Policy, authenticate func(*http.Request) (access.Caller, *bus.Error), log *zap.Logger) error {
 	b := s.binding.Load()
 	switch {
@@ -59,6 +60,8 @@ func (s *Service) Bind(policy *access.Policy, authenticate func(*http.Request) (
 		return s.readied(Config{Access: policy, Authenticate: authenticate, Logger: log})
 	case policy != nil && b.cfg.Access != policy:
 		return bus.Errorf(bus.CodeInvalidArgument, "service %s: its methods are served by another policy of who may do what", s.name)
+	case authenticate != nil && b.cfg.Authenticate == nil:
+		return bus.Errorf(bus.CodeInvalidArgument, "service %s: its methods find out in another way who asks", s.name)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ COUNT ?= 5
 TOOL = go tool -modfile=tools/go.mod
 GO_FILES = $(shell git ls-files -co --exclude-standard '*.go')
 
-.PHONY: all help build test race short vet lint fix fuzz soak bench vectors e2e cover tidy clean vulncheck
+.PHONY: all help build test race short vet lint fix fuzz soak microbench bench bench-quick bench-test vectors e2e cover tidy clean vulncheck
 
 all: test ## what CI runs
 
@@ -68,8 +68,18 @@ soak: ## a million histories of sessions, thousands of the whole stack, every fa
 	CGO_ENABLED=0 go test -count=1 -timeout 6h ./test/model -histories 20000
 	BUSD_SOAK=1 CGO_ENABLED=0 go test -count=1 -timeout 6h ./test/fault ./test/storm
 
-bench: ## the benchmarks, COUNT times each, for benchstat
+microbench: ## the Go benchmarks, COUNT times each, for benchstat
 	CGO_ENABLED=0 go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./internal/... ./access ./rpc/... ./msgbus
+
+# busd and its peers are a module of their own: what they need never reaches who imports busd.
+bench: ## busd and its peers, the same work side by side, into docs/performance.md: about 70 minutes
+	cd bench && CGO_ENABLED=0 go run . -marks -json results.json -markdown ../docs/performance.md -svg ../docs/performance
+
+bench-quick: ## the same in small: about two minutes
+	cd bench && CGO_ENABLED=0 go run . -quick -marks
+
+bench-test: ## the tests of that
+	cd bench && go vet . && CGO_ENABLED=0 go test $(TESTFLAGS) .
 
 vectors: ## rewrite what we say in test/vectors; read the diff before you commit it
 	go test ./test/vectors -update

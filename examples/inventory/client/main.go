@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"busd/bus"
 	"busd/examples/inventory"
@@ -42,6 +43,10 @@ func play(ctx context.Context, c *rpcclient.Client) error {
 	}
 	fmt.Println("of metal:", found[0].Name)
 
+	if err := files(ctx, c); err != nil {
+		return err
+	}
+
 	_, err = c.Call(ctx, "remove", "bolt")
 	var failed *bus.Error
 	if errors.As(err, &failed) && failed.Code == bus.CodePermissionDenied {
@@ -49,4 +54,19 @@ func play(ctx context.Context, c *rpcclient.Client) error {
 		return nil
 	}
 	return err
+}
+
+// files go over HTTPS, also where calls go over a stable connection, and are never
+// whole in memory.
+func files(ctx context.Context, c *rpcclient.Client) error {
+	drawing := strings.NewReader("<svg/>")
+	if _, err := c.Send(ctx, drawing, int64(drawing.Len()), "attach", "bolt"); err != nil {
+		return err
+	}
+	var copied strings.Builder
+	if _, err := c.Receive(ctx, &copied, "attached", "bolt"); err != nil { // ReceiveFile writes a file, whole or not at all
+		return err
+	}
+	fmt.Println("attached:", copied.String())
+	return nil
 }

@@ -44,6 +44,9 @@ type Caller struct {
 	Limited bool
 	// NotAfter is when the credential expires; zero: never.
 	NotAfter time.Time
+	// Proxied: nothing was shown, and the request came through a TLS proxy that
+	// may pass certificates on: it has passed on none.
+	Proxied bool
 	// TokenSubject and TokenIssuer are a token's.
 	TokenSubject, TokenIssuer string
 }

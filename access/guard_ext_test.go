@@ -142,6 +142,7 @@ func TestReasons(t *testing.T) {
 		claim  access.Claim
 		want   string
 	}{
+		{"authenticated", &access.Caller{Proxied: true}, none, "method ask: want a caller who is known here, got no certificate passed on by the TLS proxy that the request came through, and no token"},
 		{"authenticated", nobody, none, "method ask: want a caller who is known here, got no certificate and no token"},
 		{"authenticated", unknown, none, "method ask: want a caller who is known here, got a certificate that is not in the registry"},
 		{"authenticated", bearer("evil", "x"), none, "method ask: want a caller who is known here, got a token that is not in the registry"},

@@ -103,6 +103,9 @@ func (w *who) got(c *Caller) string {
 		if w.by != "" {
 			return "nobody, for whom host " + w.by + " asks"
 		}
+		if c != nil && c.Proxied {
+			return "no certificate passed on by the TLS proxy that the request came through, and no token"
+		}
 		return "no certificate and no token"
 	case troubleUnknown:
 		if w.by != "" {

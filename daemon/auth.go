@@ -52,10 +52,10 @@ func (s *server) keysPolled(err error) {
 	s.logs.Info("token keys reloaded")
 }
 
-// reloadKeys reads the keys of tokens anew.
-func (s *server) reloadKeys() (changed bool, err error) {
-	if changed, err = s.auth.Reload(); err != nil {
-		return false, &config.Error{Faults: []*config.Fault{s.config.Fault("auth.tokens", "%s", reasonOf(err))}}
+// reloadKeys reads the keys of tokens anew. The error is a [config.Error].
+func (s *server) reloadKeys() error {
+	if _, err := s.auth.Reload(); err != nil {
+		return &config.Error{Faults: []*config.Fault{s.config.Fault("auth.tokens", "%s", reasonOf(err))}}
 	}
-	return changed, nil
+	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"net/http"
 	"net/url"
@@ -25,6 +26,8 @@ import (
 
 	"busd/bus"
 	"busd/daemon/internal/cli"
+	"busd/internal/auth"
+	"busd/internal/wire"
 	"busd/msgclient"
 	"busd/rpc/rpcclient"
 )
@@ -144,37 +147,121 @@ func TestTokens(t *testing.T) {
 	if got := r.who(good(first)); got != "unauthenticated" {
 		t.Errorf("the old key: got %s", got)
 	}
+
+	// What is wrong elsewhere does not keep new keys out, and nothing of the
+	// configuration comes in; all that is wrong is told.
+	write(first)
+	r.write("busd.yaml", strings.Replace(registry, "default: [authenticated]", "default: [any]", 1))
+	r.must(os.WriteFile(r.file("server.crt"), []byte("x"), 0o600))
+	failed := func(n int) {
+		r.reload <- struct{}{}
+		waitFor(t, "a failed reload", func() bool {
+			_, metrics := r.get("/metrics")
+			return strings.Contains(metrics, fmt.Sprintf(`busd_config_reloads_total{result="failed"} %d`, n))
+		})
+	}
+	failed(1)
+	if got := r.who(good(first)); got != "al in users" {
+		t.Errorf("new keys beside a broken certificate: got %s", got)
+	}
+	if got := r.who(rpcclient.Config{}); got != "unauthenticated" {
+		t.Errorf("the rules of a configuration that is not in force: nobody got %s", got)
+	}
+	r.must(os.WriteFile(keys, []byte("x"), 0o600))
+	failed(2)
+	for _, want := range []string{"tls.certificate: certificate file ", "auth.tokens: "} {
+		if !strings.Contains(r.log.String(), want) {
+			t.Errorf("the log lacks %q:\n%s", want, r.log)
+		}
+	}
+	if got := r.who(good(first)); got != "al in users" {
+		t.Errorf("after the file of keys broke: got %s", got)
+	}
 	if strings.Contains(r.log.String(), "eyJ") {
 		t.Error("a token is in the log")
 	}
 }
 
-// Whose certificate a listed proxy passes on is its client; nobody else's word is
-// taken for it.
+// forwards asks as a TLS proxy does that passes a certificate on; empty: none. It
+// returns the answer's status and body.
+func (r *running) forwards(method, path, from, cert string) (status int, body string) {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(r.t.Context(), method, "https://"+r.bus+path, strings.NewReader("[1, 2]"))
+	r.must(err)
+	req.Close = true
+	req.Header.Set("Content-Type", "application/json")
+	if method == http.MethodGet { // a stable connection
+		req.Body, req.ContentLength, req.Close = nil, 0, false
+		for name, value := range map[string]string{
+			"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+			"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol": wire.Subprotocol,
+		} {
+			req.Header.Set(name, value)
+		}
+	}
+	if cert != "" {
+		req.Header.Set("X-Ssl-Client-Verify", "SUCCESS")
+		req.Header.Set("X-Ssl-Cert", cert)
+	}
+	resp, err := r.https(from).RoundTrip(req)
+	r.must(err)
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return resp.StatusCode, ""
+	}
+	data, err := io.ReadAll(resp.Body)
+	r.must(err)
+	return resp.StatusCode, string(data)
+}
+
+// Whose certificate a listed proxy passes on is its client, for calls and for
+// connections; nobody else's word is taken for it. Who comes from a listed
+// address without that is nobody, and is told why.
 func TestTrustedProxies(t *testing.T) {
 	t.Parallel()
-	for prefix, want := range map[string]int{"127.0.0.0/8": http.StatusOK, "192.0.2.0/24": http.StatusUnauthorized} {
+	const call, connect = "/Test/One/add", "/Test/One"
+	for prefix, listed := range map[string]bool{"127.0.0.0/8": true, "192.0.2.0/24": false} {
 		svc, _, _ := newCalls("Test/One")
 		r := start(t, registry+"auth: {trusted_proxies: ["+prefix+"]}\n", cli.ServeOptions{Dev: true}, svc)
-		alice, err := os.ReadFile(r.file("client-alice.crt"))
-		if err != nil {
-			t.Fatal(err)
+		pem, err := os.ReadFile(r.file("client-alice.crt"))
+		r.must(err)
+		alice := url.PathEscape(string(pem))
+		for _, test := range []struct {
+			what, method, path string
+			from, cert         string
+			want, elsewhere    int // from a listed address, and from another
+			says               string
+		}{
+			{"a call", http.MethodPost, call, "", alice, http.StatusOK, http.StatusUnauthorized, ""},
+			{"a connection", http.MethodGet, connect, "", alice, http.StatusSwitchingProtocols, http.StatusUnauthorized, ""},
+			{"a call by his own certificate", http.MethodPost, call, "alice", "", http.StatusUnauthorized, http.StatusOK, "got no certificate passed on by the TLS proxy that the request came through, and no token"},
+			{"a connection by his own certificate", http.MethodGet, connect, "alice", "", http.StatusUnauthorized, http.StatusSwitchingProtocols, "the TLS proxy that the request came through passed none on"},
+		} {
+			status, body := r.forwards(test.method, test.path, test.from, test.cert)
+			want := test.elsewhere
+			if listed {
+				want = test.want
+			}
+			if status != want || strings.Contains(body, "came through") != (listed && test.says != "") || listed && !strings.Contains(body, test.says) {
+				t.Errorf("trusted_proxies %s: %s: got %d %s, want %d %s", prefix, test.what, status, body, want, test.says)
+			}
 		}
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+r.bus+"/Test/One/add", strings.NewReader("[1, 2]"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Close = true
-		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("X-Ssl-Client-Verify", "SUCCESS")
-		req.Header.Set("X-Ssl-Cert", url.PathEscape(string(alice)))
-		resp, err := r.https("").RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		if resp.StatusCode != want {
-			t.Errorf("trusted_proxies %s: got %d, want %d", prefix, resp.StatusCode, want)
+	}
+}
+
+// A chain as long as any that is accepted needs more room than there is by
+// default.
+func TestLongForwardedChain(t *testing.T) {
+	t.Parallel()
+	for size, want := range map[string]int{"16KiB": http.StatusRequestHeaderFieldsTooLarge, "48KiB": http.StatusOK} {
+		svc, _, _ := newCalls("Test/One")
+		r := start(t, registry+"auth: {trusted_proxies: [127.0.0.1]}\nlimits: {header_size: "+size+"}\n", cli.ServeOptions{Dev: true}, svc)
+		pem, err := os.ReadFile(r.file("client-alice.crt"))
+		r.must(err)
+		chain := url.PathEscape(string(pem))
+		chain += strings.Repeat("%0A", (auth.MaxForwarded-len(chain))/3)
+		if status, body := r.forwards(http.MethodPost, "/Test/One/add", "", chain); status != want {
+			t.Errorf("limits.header_size %s: got %d %s, want %d", size, status, body, want)
 		}
 	}
 }

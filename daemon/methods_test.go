@@ -79,6 +79,10 @@ func TestCalls(t *testing.T) {
 	if _, err := msgclient.Request[pong](t.Context(), r.client("alice", "Test/One"), ping{ID: 1}); err != nil {
 		t.Errorf("a message: %v", err)
 	}
+	alive, err := rpcclient.Call[map[string]any](t.Context(), r.caller(r.bus, "", "Test/One"), "ping")
+	if err != nil || alive["version"] != cli.Version { // a test has no version of its own
+		t.Errorf("ping: got %v, %v, want the version %s", alive, err, cli.Version)
+	}
 	_, metrics := r.get("/metrics")
 	for _, want := range []string{
 		`busd_calls_total{code="ok",method="add",service="Test/One"} 2`,

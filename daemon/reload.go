@@ -9,8 +9,12 @@ import (
 	"busd/daemon/internal/config"
 )
 
-// reload reads configuration and certificates again, and applies what a
-// running program can. If anything is wrong nothing changes.
+// reload reads configuration, certificates and keys again, and applies what a
+// running program can. If anything is wrong nothing of the configuration
+// changes. Certificates, and the keys of each issuer of tokens, are taken each
+// for itself, as they are by those who look at their files every so often: what
+// is good of them is in use also where something else is wrong with them. If
+// the configuration is wrong they are not read here.
 func (s *server) reload() {
 	next, warnings, err := s.program.load(s.options)
 	renewed := false
@@ -20,10 +24,7 @@ func (s *server) reload() {
 		warnings = append(warnings, nobody...)
 	}
 	if err == nil {
-		_, err = s.reloadKeys()
-	}
-	if err == nil {
-		renewed, err = s.reloadCertificates()
+		renewed, err = s.reloadFiles()
 	}
 	if err != nil {
 		s.admin.Reloaded(err)
@@ -74,6 +75,23 @@ func (s *server) apply(next *config.Config) error {
 	}
 	s.bus.AccessChanged()
 	return nil
+}
+
+// reloadFiles reads certificates and the keys of tokens, and tells whether the
+// former had changed. The error has what is wrong with either.
+func (s *server) reloadFiles() (renewed bool, err error) {
+	renewed, wrong := s.reloadCertificates()
+	all := &config.Error{}
+	for _, err := range []error{wrong, s.reloadKeys()} {
+		var e *config.Error
+		if errors.As(err, &e) {
+			all.Faults = append(all.Faults, e.Faults...)
+		}
+	}
+	if all.Faults != nil {
+		return false, all
+	}
+	return renewed, nil
 }
 
 func (s *server) reloadCertificates() (changed bool, err error) {

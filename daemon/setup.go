@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"busd/access"
@@ -118,6 +119,9 @@ func newMethods(c *config.Config, logs *logs, id identification, services []*msg
 	var methods []*rpc.Service
 	for _, svc := range services {
 		if m, ok := svc.Methods.(*rpc.Service); ok {
+			if m.Version == "" && !hasVersion() {
+				m.Version = cli.Version // as busd version says
+			}
 			methods = append(methods, m)
 		}
 	}
@@ -126,6 +130,12 @@ func newMethods(c *config.Config, logs *logs, id identification, services []*msg
 	}
 	s, err := rpc.NewServer(rpc.Config{Logger: logs.Logger, Access: id.access, Authenticate: id.authenticate, Origins: c.Origins}, methods...)
 	return s, mistake(err)
+}
+
+// hasVersion tells whether the program's module has a version, which ping then says.
+func hasVersion() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && info.Main.Version != "" && info.Main.Version != "(devel)"
 }
 
 // newBus makes the bus of the services, whose methods are ready.

@@ -72,6 +72,8 @@ func (s *Server) knows(w http.ResponseWriter, r *http.Request, enough func(*acce
 	switch {
 	case err == nil && enough(&c):
 		return c, true
+	case err == nil && c.Proxied:
+		err = bus.Errorf(bus.CodeUnauthenticated, "a client certificate is wanted, and the TLS proxy that the request came through passed none on")
 	case err == nil:
 		err = bus.Errorf(bus.CodeUnauthenticated, "a client certificate is wanted, and none was given")
 	}

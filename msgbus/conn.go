@@ -135,7 +135,9 @@ func (c *Conn) SendAcked(ctx context.Context, m schema.Message) error {
 }
 
 func (c *Conn) send(ctx context.Context, m schema.Message, o wire.DataOptions) error {
-	frame, delivery, err := c.service.frame(m, o)
+	scratch := wire.NewScratch()
+	frame, delivery, err := c.service.frame(scratch.Empty(), m, o)
+	defer func() { scratch.Free(frame) }()
 	if err == nil {
 		err = wire.CheckSize(frame, c.session.limit)
 	}

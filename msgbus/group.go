@@ -97,7 +97,7 @@ func (g *Group) Broadcast(ctx context.Context, m schema.Message) error {
 	if err != nil {
 		return err
 	}
-	frame, delivery, err := s.frame(m, wire.DataOptions{})
+	frame, delivery, err := s.frame(nil, m, wire.DataOptions{})
 	if err != nil {
 		return err
 	}

@@ -232,7 +232,7 @@ func (s *Service) Send(ctx context.Context, to bus.TRID, m schema.Message) error
 	if c, ok := s.Conn(to); ok {
 		return c.Send(ctx, m)
 	}
-	frame, _, err := s.frame(m, wire.DataOptions{})
+	frame, _, err := s.frame(nil, m, wire.DataOptions{})
 	if err != nil {
 		return err
 	}
@@ -246,7 +246,7 @@ func (s *Service) SendTo(ctx context.Context, to bus.Identity, m schema.Message)
 	if err != nil {
 		return err
 	}
-	frame, delivery, err := s.frame(m, wire.DataOptions{})
+	frame, delivery, err := s.frame(nil, m, wire.DataOptions{})
 	if err != nil {
 		return err
 	}
@@ -276,7 +276,7 @@ func (s *Service) Broadcast(ctx context.Context, m schema.Message) error {
 	if err != nil {
 		return err
 	}
-	frame, delivery, err := s.frame(m, wire.DataOptions{})
+	frame, delivery, err := s.frame(nil, m, wire.DataOptions{})
 	if err != nil {
 		return err
 	}
@@ -295,13 +295,13 @@ func (s *Service) broadcast(to []*agentSession, message string, frame []byte, d 
 	}
 }
 
-// frame encodes a data frame of a message that the service may send.
-func (s *Service) frame(m schema.Message, o wire.DataOptions) ([]byte, wire.Delivery, error) {
+// frame appends to dst a data frame of a message that the service may send.
+func (s *Service) frame(dst []byte, m schema.Message, o wire.DataOptions) ([]byte, wire.Delivery, error) {
 	msg, err := s.outgoing(m.MessageName())
 	if err != nil {
 		return nil, wire.Delivery{}, err
 	}
-	frame, err := wire.AppendData(nil, msg, m, o)
+	frame, err := wire.AppendData(dst, msg, m, o)
 	if err != nil {
 		return nil, wire.Delivery{}, wire.AsInvalid(err)
 	}

@@ -51,7 +51,9 @@ func (c *Client) send(ctx context.Context, m schema.Message, o wire.DataOptions)
 }
 
 func (s *clientSession) send(ctx context.Context, msg *wire.Message, m schema.Message, o wire.DataOptions) error {
-	frame, err := wire.AppendData(nil, msg, m, o)
+	scratch := wire.NewScratch()
+	frame, err := wire.AppendData(scratch.Empty(), msg, m, o)
+	defer func() { scratch.Free(frame) }()
 	if err == nil {
 		err = wire.CheckSize(frame, s.limit)
 	}

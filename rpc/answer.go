@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
 	"os"
@@ -34,6 +35,20 @@ const rawType8859 = "application/octet-stream; charset=iso-8859-1"
 // those for compressed ones apart.
 const maxKept = 64 << 10
 
+// What answers hold while they are sent.
+const (
+	// freeAnswer is up to which size, in bytes, answers need no room, and are sent
+	// when their call has given its place back.
+	freeAnswer = PaceBytes
+	// MaxAnswers is what the larger answers of a service, downloads aside, may hold
+	// together, in bytes, and a quarter of it those to one peer, or to all whom
+	// nobody knows. One that is larger has it to itself.
+	MaxAnswers = 64 << 20
+	// AnswerPatience is how long an answer waits for room, within its method's time;
+	// then 504.
+	AnswerPatience = 5 * time.Second
+)
+
 var (
 	answers = sync.Pool{New: func() any { return new([]byte) }}
 	zipped  = sync.Pool{New: func() any { return new(bytes.Buffer) }}
@@ -53,10 +68,10 @@ func (x *exchange) answerValue(value any) {
 		return
 	}
 	p = append(p, '}')
-	x.send(http.StatusOK, typeJSON, p)
 	if cap(p) <= maxKept {
 		*kept = p
 	}
+	x.send(http.StatusOK, typeJSON, p)
 }
 
 // answerError answers with a method's own error: S_ERROR, or, where the answer
@@ -68,7 +83,7 @@ func (x *exchange) answerError(e *Error) {
 		status = statusOfError(e.code())
 		x.hint(status, bus.Retry{})
 		if !x.wantsJSON() {
-			x.send(status, typeText, []byte(e.Message))
+			x.send(status, typeText, []byte(strings.ToValidUTF8(e.Message, "\uFFFD")))
 			return
 		}
 	}
@@ -88,7 +103,7 @@ func (x *exchange) appendError(p []byte, e *Error) ([]byte, error) {
 		parts = [...]string{`{"OK": false, "Errno": `, `, "Message": `, `, "Code": "`}
 	}
 	p = strconv.AppendInt(append(p, parts[0]...), int64(e.errno()), 10)
-	p, err := jencode.Append(append(p, parts[1]...), e.Message, x.dialect())
+	p, err := jencode.Append(append(p, parts[1]...), strings.ToValidUTF8(e.Message, "\uFFFD"), x.dialect())
 	if err != nil {
 		return nil, err
 	}
@@ -180,29 +195,65 @@ const knownLength = 2048
 
 // send answers with a whole body.
 func (x *exchange) send(status int, contentType []string, p []byte) {
+	isBytes := &contentType[0] == &typeBytes[0]
+	isZipped := !isBytes && len(p) >= MinCompress && acceptsGzip(x.r.Header)
+	if isZipped {
+		b := zipped.Get().(*bytes.Buffer)
+		defer keepZipped(b)
+		compress(b, p)
+		p = b.Bytes()
+	}
+	if n := int64(len(p)); n > freeAnswer {
+		if err := x.awaitRoom(n); err != nil {
+			x.refuse(err)
+			return
+		}
+		defer x.binding.web.answers.give(x.caller.Peer.Name, n)
+	}
 	h := x.w.Header()
 	h["Content-Type"] = contentType
 	h["X-Content-Type-Options"] = headerNosniff
 	if x.request.ID != "" {
 		h["X-Request-Id"] = x.id[:]
 	}
-	if &contentType[0] != &typeBytes[0] {
+	if !isBytes {
 		h["Vary"] = headerVary
-		if len(p) >= MinCompress && acceptsGzip(x.r.Header) {
-			b := zipped.Get().(*bytes.Buffer)
-			defer keepZipped(b)
-			compress(b, p)
-			h["Content-Encoding"], p = headerGzip, b.Bytes()
-		}
+	}
+	if isZipped {
+		h["Content-Encoding"] = headerGzip
 	}
 	if len(p) > knownLength {
 		h["Content-Length"] = []string{strconv.Itoa(len(p))}
 	}
 	x.status = status
 	x.w.WriteHeader(status)
-	if err := x.write(p); err != nil {
+	last := max(len(p)-freeAnswer, 0)
+	err := x.write(p[:last])
+	if err == nil {
+		_ = x.guard(x.call.done) // now: who has all of the answer finds his place free
+		err = x.write(p[last:])
+	}
+	if err != nil {
 		x.lost(err)
 	}
+}
+
+// awaitRoom takes room for an answer. Where there is none the call has been
+// executed, so this is not said as that it may be tried again.
+func (x *exchange) awaitRoom(n int64) *bus.Error {
+	ctx := x.r.Context()
+	if run := x.call.run; run != nil {
+		ctx = run.ctx
+	}
+	ctx, cancel := context.WithTimeout(ctx, AnswerPatience)
+	defer cancel()
+	switch {
+	case x.binding.web.answers.await(ctx, x.caller.Peer.Name, n):
+		return nil
+	case x.r.Context().Err() != nil:
+		return bus.Errorf(bus.CodeCanceled, "the caller has gone")
+	}
+	return bus.Errorf(bus.CodeDeadlineExceeded, "no room to send the answer: earlier ones are not taken fast enough")
 }
 
 func keepZipped(b *bytes.Buffer) {

@@ -17,7 +17,7 @@ type binding struct {
 	cfg   Config // Logger and Access are never nil; Authenticate may be
 	guard *access.Guard
 	since time.Time
-	web   web
+	web   *web
 }
 
 // bound returns what the service was bound to: by NewServer, else, at its first
@@ -40,10 +40,11 @@ func (s *Service) bind(cfg Config) (*binding, bool) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
+	cfg.Logger = cfg.Logger.Named("rpc")
 	if cfg.Access == nil {
 		cfg.Access = access.Open()
 	}
-	b := &binding{cfg: cfg, guard: cfg.Access.Guard(s.name, s.Rules()), since: time.Now()}
+	b := &binding{cfg: cfg, guard: cfg.Access.Guard(s.name, s.Rules()), since: time.Now(), web: newWeb()}
 	s.binding.Store(b)
 	return b, true
 }

@@ -27,38 +27,12 @@ const (
 	// room.
 	freeBody = 16 << 10
 	// MaxHeld is what the larger bodies of a service's calls may hold together, in
-	// bytes, from the reading to the answer; beyond it 503. One that is larger has it
-	// to itself.
+	// bytes, from the reading to the answer, and a quarter of it those of one peer, or
+	// of all whom nobody knows; beyond it 503. One that is larger has it to itself.
 	MaxHeld = 64 << 20
-	// MaxHeldByNobody is the part of it that callers may hold who have not shown who
-	// they are.
-	MaxHeldByNobody = 16 << 20
+	// zippedState is what it takes to decompress a body, of any size, in bytes.
+	zippedState = 48 << 10
 )
-
-// room counts what bodies hold. The zero value is empty. Its methods may be called
-// concurrently.
-type room struct{ all, nobodys atomic.Int64 }
-
-// take asks for n bytes more for a body that then holds total; whoever gets them
-// gives them back.
-func (r *room) take(n, total int64, nobody bool) bool {
-	all := r.all.Add(n)
-	fits := all <= max(MaxHeld, total)
-	if nobody {
-		fits = r.nobodys.Add(n) <= max(MaxHeldByNobody, total) && fits
-	}
-	if !fits {
-		r.give(n, nobody)
-	}
-	return fits
-}
-
-func (r *room) give(n int64, nobody bool) {
-	r.all.Add(-n)
-	if nobody {
-		r.nobodys.Add(-n)
-	}
-}
 
 // A body is what comes of a request's body: decompressed, within a bound, at a
 // pace. It has one user at a time.
@@ -68,7 +42,9 @@ type body struct {
 	control *http.ResponseController
 	zipped  *decompressor // nil: it is not compressed
 	room    *room
-	nobody  bool
+	peer    string // whose it is; empty: nobody's
+	// stopped: nobody waits any more for what is read. It may be set at any time.
+	stopped atomic.Bool
 	// clocked: a deadline that passes ends the body also while nobody reads, as in
 	// HTTP/2.
 	clocked bool
@@ -92,7 +68,7 @@ type body struct {
 const zipSlop = 4 << 10
 
 // open readies the reading of a request's body, which begins now. Nothing is read
-// yet.
+// yet. Whose the body is was set before.
 func (b *body) open(r *http.Request, now time.Time, control *http.ResponseController, room *room) *bus.Error {
 	b.raw, b.now, b.control, b.room, b.clocked = r.Body, now, control, room, r.ProtoMajor > 1
 	b.ended = r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0
@@ -102,6 +78,9 @@ func (b *body) open(r *http.Request, now time.Time, control *http.ResponseContro
 		return nil
 	case len(codings) > 1:
 	case strings.EqualFold(codings[0], "gzip"), strings.EqualFold(codings[0], "x-gzip"):
+		if err := b.hold(zippedState); err != nil {
+			return err
+		}
 		b.zipped = decompressors.Get().(*decompressor)
 		return nil
 	case codings[0] == "", strings.EqualFold(codings[0], "identity"):
@@ -205,6 +184,10 @@ func (b *body) fromWire(p []byte) (int, error) {
 		began = time.Now()
 	}
 	_ = b.control.SetReadDeadline(began.Add(b.left))
+	if b.stopped.Load() { // and the deadline that was to say so is overwritten
+		b.fail(statusGone, bus.CodeCanceled, "the call has ended")
+		return 0, b.fault
+	}
 	n, err := b.raw.Read(p)
 	b.pace -= int64(n)
 	b.in += int64(n)
@@ -274,8 +257,8 @@ func (b *body) grow(p []byte, most, announced int64) ([]byte, *bus.Error) {
 
 // hold takes room for n bytes.
 func (b *body) hold(n int64) *bus.Error {
-	if !b.room.take(n, b.held+n, b.nobody) {
-		b.fail(http.StatusServiceUnavailable, bus.CodeUnavailable, "no room for a body of this size now")
+	if !b.room.take(b.peer, n, b.held+n) {
+		b.fail(http.StatusServiceUnavailable, bus.CodeUnavailable, "no room for this body now")
 		b.fault = b.fault.WithRetry(bus.Retry{After: RetryPause})
 		return b.fault
 	}
@@ -285,8 +268,10 @@ func (b *body) hold(n int64) *bus.Error {
 
 // close gives back what the body holds. Nothing may be read of it afterwards.
 func (b *body) close() {
-	b.room.give(b.held, b.nobody)
-	b.held = 0
+	if b.held > 0 {
+		b.room.give(b.peer, b.held)
+		b.held = 0
+	}
 	if b.zipped != nil {
 		b.zipped.end()
 		b.zipped = nil

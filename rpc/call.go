@@ -26,11 +26,21 @@ type call struct {
 	// returned: whoever made the call sees to it that this fails.
 	upload io.Reader
 
-	// done is set by do where the result is a download (an io.Reader or a
-	// *Stream): it must be called once, when the download has ended; until then it
-	// counts as running and its context lives. It closes what is an io.Closer. nil:
-	// there is nothing to call.
-	done func()
+	// run is set by do once the method has returned; nil: there is nothing to end.
+	run *run
+}
+
+// done must be called once the call has been answered: until then it counts as
+// running, and its context lives. It closes a download that is an io.Closer. It may
+// be called again, and for a call that was not executed.
+func (c *call) done() {
+	r := c.run
+	if r == nil {
+		return
+	}
+	c.run = nil
+	defer r.end()
+	closeStream(r.stream)
 }
 
 // A refusal is the error of a call that was not executed, or crashed, or took too
@@ -42,16 +52,17 @@ func (r *refusal) Error() string { return r.Err.Error() }
 func (r *refusal) Unwrap() error { return r.Err }
 
 // do runs a call. Its error is a *refusal, or an *Error: the method's own answer.
-// Whoever calls it calls s.answered afterwards, once.
+// Whoever calls it calls c.done and s.answered afterwards.
 func (s *Service) do(ctx context.Context, c *call) (any, error) {
 	m := c.method
-	if err := s.enter(m); err != nil {
-		return nil, &refusal{err}
-	}
 	r := &run{service: s, method: m, request: c.request}
-	// What never waits needs neither a time limit nor a goroutine of its own.
+	// What never waits needs neither a place, nor a time limit, nor a goroutine of
+	// its own.
 	quick := m.quick && s.Before == nil && s.isReady()
 	if r.ctx = (&requestContext{ctx, c.request}); !quick {
+		if err := s.enter(m); err != nil {
+			return nil, &refusal{err}
+		}
 		r.over = make(chan struct{})
 		r.limit(s.timeLimit(m))
 	}
@@ -81,19 +92,15 @@ func (s *Service) do(ctx context.Context, c *call) (any, error) {
 
 // answer is what the caller of a method hears that has returned.
 func (r *run) answer(c *call) (any, error) {
-	if stream := streamIn(r.result); stream != nil && r.err == nil {
-		c.done = func() {
-			closeStream(stream)
-			r.end()
-		}
-		return r.result, nil
-	}
-	defer r.end()
+	c.run = r
+	result := r.result
+	r.result = nil // whoever answers with it knows best how long it is needed
 	if r.err != nil {
-		closeStream(streamIn(r.result))
+		closeStream(streamIn(result))
 		return nil, r.err
 	}
-	return r.result, nil
+	r.stream = streamIn(result)
+	return result, nil
 }
 
 // crashed is the refusal of a call that failed in a way that no caller is to hear

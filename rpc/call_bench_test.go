@@ -18,9 +18,11 @@ func BenchmarkDo(b *testing.B) {
 		b.Run(c.method, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := s.do(b.Context(), &call{method: s.find(c.method), request: r, dialect: jencode.DIRAC, args: args}); err != nil {
+				one := &call{method: s.find(c.method), request: r, dialect: jencode.DIRAC, args: args}
+				if _, err := s.do(b.Context(), one); err != nil {
 					b.Fatal(err)
 				}
+				one.done()
 			}
 		})
 	}

@@ -2,13 +2,19 @@ package rpc
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
+
+	"go.uber.org/zap"
+
+	"busd/internal/keys"
 )
 
 // downloadWindow is what is read and sent of a download at a time, in bytes.
@@ -20,15 +26,19 @@ var windows = sync.Pool{New: func() any { return new([downloadWindow]byte) }}
 // answered by status; a later one cuts the connection, so that nobody takes a part
 // for the whole.
 func (x *exchange) download(value any) {
-	defer x.call.done()
+	defer func() { _ = x.guard(x.call.done) }() // it closes the stream
 	stream, ok := value.(*Stream)
 	if !ok {
 		stream = &Stream{Reader: value.(io.Reader)} // do says that it is one of the two
 	}
 	window := windows.Get().(*[downloadWindow]byte)
 	defer windows.Put(window)
-	from, size := measured(stream)
-	n, err := readFirst(from, window[:], size)
+	from, size := io.Reader(nil), int64(-1)
+	n, err := 0, x.guard(func() { from, size = measured(stream) })
+	if err == nil {
+		from = guardedReader{x, from}
+		n, err = readFirst(from, window[:], size)
+	}
 	ended := errors.Is(err, io.EOF)
 	switch {
 	case err != nil && !ended:
@@ -42,7 +52,53 @@ func (x *exchange) download(value any) {
 		x.sendStream(from, window[:], n, err, size)
 		return
 	}
+	if crash := (*refusal)(nil); errors.As(err, &crash) {
+		x.refuse(crash.Err)
+		return
+	}
 	x.answerError(answerOf(err, x.request.ID))
+}
+
+// guard runs what the method has left behind: a panic in it, or the end of the
+// goroutine (runtime.Goexit), is a crash of the method, and the error a *refusal.
+func (x *exchange) guard(run func()) (err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			err = x.crash(recover())
+		}
+	}()
+	run()
+	returned = true
+	return nil
+}
+
+func (x *exchange) crash(value any) error {
+	if value == nil {
+		value = "runtime.Goexit was called"
+	}
+	x.binding.cfg.Logger.Error("download panicked", keys.Service(x.service.name), zap.String("method", x.call.method.name),
+		zap.String("request", x.request.ID), zap.String("reason", fmt.Sprint(value)), keys.Stack(debug.Stack()))
+	crash := x.service.crashed(&x.request, errPanicked)
+	x.err = crash // Goexit comes back to nobody
+	return crash
+}
+
+// A guardedReader reads what a method has given.
+type guardedReader struct {
+	x    *exchange
+	from io.Reader
+}
+
+func (g guardedReader) Read(p []byte) (n int, err error) {
+	crash := g.x.guard(func() {
+		n, err = g.from.Read(p)
+		_ = p[:n:len(p)] // a count that cannot be panics here
+	})
+	if crash != nil {
+		return 0, crash
+	}
+	return n, err
 }
 
 var errWrongSize = errors.New("the stream is not as long as it was said to be")
@@ -102,8 +158,11 @@ func (x *exchange) beginDownload(s *Stream, size int64) {
 	if size >= 0 {
 		h["Content-Length"] = []string{strconv.FormatInt(size, 10)}
 	}
-	if s.Name != "" {
+	switch {
+	case s.Name != "":
 		h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": s.Name}))
+	case s.ContentType != "": // else JSON would be taken for an answer that is none of a file's
+		h.Set("Content-Disposition", "attachment")
 	}
 	x.status = http.StatusOK
 	x.w.WriteHeader(x.status)
@@ -139,6 +198,9 @@ func (x *exchange) sendStream(from io.Reader, window []byte, n int, err error, s
 
 // cut ends a download in its middle.
 func (x *exchange) cut(err error) {
-	x.err = answerOf(err, x.request.ID)
+	x.err = err
+	if crash := (*refusal)(nil); !errors.As(err, &crash) {
+		x.err = answerOf(err, x.request.ID)
+	}
 	panic(http.ErrAbortHandler)
 }

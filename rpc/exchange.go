@@ -62,15 +62,14 @@ func (x *exchange) with(status int, err *bus.Error) *bus.Error {
 }
 
 // interrupt ends a reading of the body that nobody waits for any more.
-func (x *exchange) interrupt() { _ = x.control.SetReadDeadline(time.Unix(1, 0)) }
-
-// closeAfter ends the connection with this answer. Of HTTP/2 it would end all
-// requests.
-func (x *exchange) closeAfter() {
-	if x.r.ProtoMajor == 1 {
-		x.w.Header()["Connection"] = headerClose
-	}
+func (x *exchange) interrupt() {
+	x.body.stopped.Store(true) // first: whoever sets a deadline after this one looks at it
+	_ = x.control.SetReadDeadline(time.Unix(1, 0))
 }
+
+// closeAfter ends the connection with this answer; that of HTTP/2 once what else
+// was begun in it is finished.
+func (x *exchange) closeAfter() { x.w.Header()["Connection"] = headerClose }
 
 // end counts the call, and gives up what it held. It runs in a panic too: one that
 // cuts a download.
@@ -105,35 +104,58 @@ func (x *exchange) refuse(err *bus.Error) {
 	case status == 0:
 		status = statusOf(err.Code)
 	}
+	if status == http.StatusUnauthorized {
+		x.renew()
+	}
 	x.leaveBody()
 	x.say(status, err)
 }
 
 // drain reads what the method has left of its stream: a client that reads no
-// answer before it has sent all would never hear what came of its call.
+// answer before it has sent all would never hear what came of its call. The call
+// keeps its place meanwhile, and has no longer for it than its time.
 func (x *exchange) drain() {
 	if x.format != formStream || x.body.ended || x.r.ProtoMajor > 1 {
 		return
 	}
-	if _, err := io.Copy(io.Discard, &x.body); err != nil {
+	until := x.began.Add(x.service.timeLimit(x.call.method))
+	rest := readerFunc(func(p []byte) (int, error) {
+		if time.Now().After(until) {
+			return 0, errTooSlow
+		}
+		return x.body.Read(p)
+	})
+	if _, err := io.Copy(io.Discard, rest); err != nil {
 		x.closeAfter()
 	}
 }
 
-// smallRest is how much of a body may be left unread, in bytes, for the connection
-// to be kept.
-const smallRest = 64 << 10
+// The bounds of what is read of a body that nobody wants.
+const (
+	// smallRest is how long a body may be, in bytes, for the connection to be kept.
+	smallRest = 64 << 10
+	// restTime is how long an answer waits for such a body to come; and, where the
+	// connection ends, how long net/http reads on after the answer, so that a client
+	// hears it who sends all before he reads.
+	restTime = 500 * time.Millisecond
+)
 
-// leaveBody decides what becomes of a body that was not read: a small one net/http
-// reads, within the time set here; for a larger one the connection ends.
+// leaveBody decides what becomes of a body that was not read: a small one is, if it
+// comes soon; else the connection ends with the answer. net/http would wait with the
+// answer for the body.
 func (x *exchange) leaveBody() {
 	if x.body.ended || x.r.ContentLength == 0 || x.r.ProtoMajor > 1 {
 		return
 	}
-	_ = x.control.SetReadDeadline(time.Now().Add(PaceTime))
-	if x.body.fault != nil || x.r.ContentLength < 0 || x.r.ContentLength > smallRest {
-		x.closeAfter()
+	expected := x.r.Header["Expect"] != nil // to read the body would be to ask for it
+	if x.body.fault == nil && x.r.ContentLength > 0 && x.r.ContentLength <= smallRest && !expected {
+		_ = x.control.SetReadDeadline(time.Now().Add(restTime))
+		if _, err := io.Copy(io.Discard, x.r.Body); err == nil {
+			return
+		}
 	}
+	x.closeAfter()
+	_ = x.control.SetReadDeadline(time.Now().Add(restTime))
 }
 
 // answer answers a call that was executed, or was not because of err.
@@ -146,7 +168,7 @@ func (x *exchange) answer(value any, err error) {
 	switch {
 	case err != nil:
 		x.answerOwn(err)
-	case x.call.done != nil:
+	case streamIn(value) != nil:
 		x.download(value)
 	case x.isRaw():
 		x.answerBytes(value)

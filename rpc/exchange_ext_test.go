@@ -3,9 +3,11 @@ package rpc_test
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -148,6 +150,84 @@ func TestConnectionsLive(t *testing.T) {
 	}
 }
 
+// TestRefusedAtOnce: neither the answer nor the end of the connection waits for a
+// body that does not come.
+func TestRefusedAtOnce(t *testing.T) {
+	const call = "HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+	for _, c := range []struct {
+		name, who, request string
+		status             int
+	}{
+		{"nobody", "", "POST /Test/Careful/one " + call + "Content-Length: 100\r\n\r\n", 401},
+		{"nobody, and a beginning", "", "POST /Test/Careful/one " + call + "Content-Length: 100\r\n\r\n[", 401},
+		{"nobody, and much announced", "", "POST /Test/Careful/large " + call + "Content-Length: 200000\r\n\r\n", 401},
+		{"nobody, in chunks", "", "POST /Test/Careful/one " + call + "Transfer-Encoding: chunked\r\n\r\n1\r\n[\r\n", 401},
+		{"no such method", "agent", "POST /Test/Careful/nosuch " + call + "Content-Length: 100\r\n\r\n", 501},
+		{"no such path", "agent", "POST /Test/Other " + call + "Content-Length: 100\r\n\r\n", 404},
+		{"the contract", "agent", "GET /Test/Careful " + call + "Content-Length: 100\r\n\r\n", 200},
+		{"the contract for nobody", "", "GET /Test/Careful " + call + "Content-Length: 100\r\n\r\n", 401},
+	} {
+		for name, tune := range tunings {
+			t.Run(c.name+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := serveInMemory(t, serverOf(t, rpc.Config{}, careful()), tune)
+					conn := w.line(c.who)
+					begin := time.Now()
+					if _, err := io.WriteString(conn, c.request); err != nil {
+						t.Fatal(err)
+					}
+					r := bufio.NewReader(conn)
+					a := w.hear(r)
+					if took := time.Since(begin); a.StatusCode != c.status || !a.Close || took > time.Second {
+						t.Errorf("got %d %s after %v, closing %t; want %d at once, and the connection ended", a.StatusCode, a.body, took, a.Close, c.status)
+					}
+					if _, err := r.ReadByte(); err != io.EOF || time.Since(begin) > 2*time.Second {
+						t.Errorf("the connection: %v after %v, want its end", err, time.Since(begin))
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestExpiryEndsConnections: a credential that was good when the connection began
+// does not hold its owner in a connection where it is good no more.
+func TestExpiryEndsConnections(t *testing.T) {
+	t.Parallel()
+	for _, code := range []bus.Code{bus.CodeUnauthenticated, bus.CodeCertificateExpired, bus.CodePermissionDenied} {
+		for _, http2 := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, http2=%t", code, http2), func(t *testing.T) {
+				t.Parallel()
+				lines := sync.Map{} // remote address → true: it has been used
+				cfg := rpc.Config{Authenticate: func(r *http.Request) (access.Caller, *bus.Error) {
+					if _, used := lines.LoadOrStore(r.RemoteAddr, true); used {
+						return access.Caller{}, bus.Errorf(code, "the certificate has expired")
+					}
+					return access.Caller{Via: access.ViaCertificate, Peer: bus.Peer{Name: "dns:agent"}}, nil
+				}}
+				client := serve(t, serverOf(t, cfg, careful()), "h2", "http/1.1").client("agent", http2)
+				got := []int{}
+				for range 6 {
+					resp, err := client.Post("https://"+host+"/Test/Careful/one", plainJSON, strings.NewReader("[]"))
+					if err != nil {
+						t.Fatal(err)
+					}
+					_, _ = io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+					got = append(got, resp.StatusCode)
+				}
+				refused := 401
+				if code == bus.CodePermissionDenied {
+					refused = 403
+				}
+				if want := []int{200, refused, 200, refused, 200, refused}; !slices.Equal(got, want) {
+					t.Errorf("got %v, want %v: a new connection after each refusal", got, want)
+				}
+			})
+		}
+	}
+}
+
 // TestHTTP2: calls of one connection run at a time.
 func TestHTTP2(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -233,6 +313,9 @@ func TestAccessLog(t *testing.T) {
 		}
 		if strings.Contains(line, "canary") || strings.Contains(line, "\n") {
 			t.Errorf("a line says what it should not: %s", line)
+		}
+		if e.LoggerName != "rpc" {
+			t.Errorf("a line of the logger %q, want rpc: %s", e.LoggerName, line)
 		}
 		statuses[e.ContextMap()["status"]]++
 	}

@@ -72,6 +72,24 @@ func (f *fields) parse(text []byte) *bus.Error {
 	return nil
 }
 
+// methodIn finds the method in the beginning of an urlencoded form, if it stands
+// before the arguments.
+func methodIn(text []byte) string {
+	for len(text) > 0 {
+		var pair []byte
+		pair, text, _ = bytes.Cut(text, []byte{'&'})
+		name, value, _ := bytes.Cut(pair, []byte{'='})
+		switch string(name) {
+		case "method", "procedure":
+			value, _, _ = unescape(bytes.Clone(value), true) // what is wrong with it is found later
+			return string(bytes.TrimSpace(value))
+		case "args", "kwargs":
+			return ""
+		}
+	}
+	return ""
+}
+
 // more counts a field.
 func (f *fields) more() *bus.Error {
 	if f.count++; f.count > MaxFields {

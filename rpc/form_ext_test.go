@@ -162,7 +162,7 @@ func TestMultipart(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w.ask("", post{path: dummyPath, contentType: "multipart/form-data; boundary=b", body: c.body}).wants(t, c.status, c.answer)
+			w.ask("agent", post{path: dummyPath, contentType: "multipart/form-data; boundary=b", body: c.body}).wants(t, c.status, c.answer)
 		})
 	}
 }

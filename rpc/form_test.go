@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"unicode/utf8"
 )
@@ -51,8 +50,7 @@ func FuzzSplitUpload(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		var count atomic.Int64
-		s, problem := newSpool(&count)
+		s, problem := newSpool(&room{most: MaxSpools}, "")
 		if problem != nil {
 			t.Fatal(problem)
 		}

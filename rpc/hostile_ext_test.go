@@ -166,8 +166,8 @@ func TestOneAnswer(t *testing.T) {
 	}
 }
 
-// TestRoom: bodies of one service hold 64 MiB together, those of nobody 16; small
-// calls need none of it.
+// TestRoom: bodies of one service hold 64 MiB together, those of one peer or of
+// nobody 16; small calls need none of it.
 func TestRoom(t *testing.T) {
 	t.Parallel()
 	svc := rpc.NewService("Test/Room")
@@ -198,6 +198,9 @@ func TestRoom(t *testing.T) {
 	}
 	t.Cleanup(lines.Wait) // after they were closed
 	fill("", 4, 2)
-	fill("agent", 10, 1)
+	for _, peer := range []string{"a", "b", "c"} {
+		fill(peer, 3, 1)
+	}
+	fill("d", 2, 1)
 	w.ask("", post{path: "/Test/Room/take", contentType: plainJSON, body: `["small"]`}).wants(t, 200, `{"OK":true,"Value":5}`)
 }

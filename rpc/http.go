@@ -20,9 +20,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	err := noService()
 	if s.cfg.Logger != nil {
-		s.cfg.Logger.Info("request refused", keys.Remote(r.RemoteAddr), keys.Code(err))
+		s.cfg.Logger.Named("rpc").Info("request refused", keys.Remote(r.RemoteAddr), keys.Code(err))
 	}
-	lost := exchange{w: w, r: r}
+	lost := exchange{w: w, r: r, control: *http.NewResponseController(w)}
+	lost.leaveBody()
 	lost.say(http.StatusNotFound, err)
 }
 
@@ -51,6 +52,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	x.id[0] = newRequestID()
 	x.request = Request{Service: s.name, ID: x.id[0], Remote: r.RemoteAddr, Caller: &x.caller}
+	defer x.call.done() // last, if nothing has done so before
 	defer x.end()
 	if r.Method == http.MethodGet && r.URL.Path == "/"+s.name && r.URL.RawPath == "" {
 		x.showContract()
@@ -78,10 +80,10 @@ func (x *exchange) take() *bus.Error {
 	if err := x.authenticate(); err != nil {
 		return err
 	}
-	if err := x.body.open(x.r, x.began, &x.control, &x.binding.web.room); err != nil {
+	x.body.peer = x.caller.Peer.Name
+	if err := x.body.open(x.r, x.began, &x.control, &x.binding.web.bodies); err != nil {
 		return err
 	}
-	x.body.nobody = x.caller.Nobody()
 	if err := x.body.within(x.limit(), x.r.ContentLength); err != nil {
 		return err
 	}
@@ -101,7 +103,19 @@ func (x *exchange) take() *bus.Error {
 		}
 	}
 	x.call.request, x.call.dialect = &x.request, x.dialect()
-	return x.wantRaw()
+	if err := x.wantRaw(); err != nil {
+		return err
+	}
+	return x.wantFraming()
+}
+
+// wantFraming refuses downloads to clients of HTTP/1.0: one whose length is not
+// known beforehand would end with the connection, and so would a part of it.
+func (x *exchange) wantFraming() *bus.Error {
+	if x.r.ProtoAtLeast(1, 1) || !x.call.method.streams {
+		return nil
+	}
+	return x.with(http.StatusHTTPVersionNotSupported, bus.Errorf(bus.CodeUnimplemented, "%s: a download wants HTTP/1.1 or later", x.call.method.name))
 }
 
 // address finds what a request is for, before anything of its body is read.
@@ -198,14 +212,22 @@ func (x *exchange) authenticate() *bus.Error {
 	}
 	if err != nil {
 		x.caller = access.Caller{}
+		x.renew()
 		return err
 	}
 	if end := x.caller.NotAfter; !end.IsZero() && x.began.After(end) {
 		x.caller = access.Caller{}
-		x.closeAfter() // the next connection may bring a newer one
 		return bus.Errorf(bus.CodeUnauthenticated, "the credential has expired")
 	}
 	return nil
+}
+
+// renew ends the connection of somebody who has shown a certificate in it, and is
+// not let in: only in the next one can he show a better one.
+func (x *exchange) renew() {
+	if x.r.TLS != nil && len(x.r.TLS.PeerCertificates) > 0 {
+		x.closeAfter()
+	}
 }
 
 // authorize decides whether the caller may call the method.

@@ -96,6 +96,9 @@ func TestRequests(t *testing.T) {
 		{"S_ERROR", json(dummyPath+"/fails", "[]"), 200, `{"OK":false,"Errno":0,"Message":"no luck","Code":"unknown"}`},
 		{"S_ERROR with errno", json(dummyPath+"/failsOn", "[]"), 200, `"Message":"No such file or directory ( 2 : no luck)","Code":"not_found"}`},
 		{"S_ERROR, as a form", post{path: dummyPath, contentType: urlencoded, body: "method=failsOn"}, 200, `{"OK": false, "Errno": 2, "Message": "No such file or directory ( 2 : no luck)"}`},
+		{"S_ERROR that is not UTF-8", json(dummyPath+"/mumbles", "[]"), 200, `"Errno":2,"Message":"No such file or directory ( 2 : caf�)","Code":"not_found"}`},
+		{"S_ERROR that is not UTF-8, as a form", post{path: dummyPath, contentType: urlencoded, body: "method=mumbles"}, 200, `"Errno": 2, "Message": "No such file or directory ( 2 : caf\ufffd)"}`},
+		{"S_ERROR that is not UTF-8, for bytes", post{path: dummyPath, contentType: urlencoded, body: "method=mumblesBytes&rawContent=True"}, 422, "caf�"},
 		{"a panic", json(dummyPath+"/panics", "[]"), 500, `"code":"internal"`},
 		{"a result that cannot be written", json(dummyPath+"/unwritable", "[]"), 500, `"code":"internal"`},
 	} {

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 
+	"busd/access"
 	"busd/bus"
 	"busd/rpc/jencode"
 )
@@ -148,7 +149,18 @@ func (x *exchange) readStream() *bus.Error {
 // readJSON reads a body of plain JSON: the arguments, or, where the path names no
 // method, an object with the call.
 func (x *exchange) readJSON() *bus.Error {
-	text, _, err := x.body.readAll(nil, x.limit()+1, x.r.ContentLength) // one byte more than it may have is a fault
+	var text []byte
+	if x.call.method == nil {
+		var whole bool
+		var err *bus.Error
+		if text, whole, err = x.body.readAll(nil, freeBody, x.r.ContentLength); err == nil && !whole {
+			err = x.admitUnnamed()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	text, _, err := x.body.readAll(text, x.limit()+1, x.r.ContentLength) // one byte more than it may have is a fault
 	if err != nil {
 		return err
 	}
@@ -203,16 +215,27 @@ func (x *exchange) readEnvelope(text []byte) ([]byte, *bus.Error) {
 
 // readForm reads the fields of a form.
 func (x *exchange) readForm() *bus.Error {
-	text, whole, err := x.body.readAll(nil, min(x.body.limit, SpoolFrom)+1, x.r.ContentLength)
+	text, whole, err := x.body.readAll(nil, freeBody, x.r.ContentLength)
 	if err != nil {
 		return err
 	}
-	if x.format == formURLEncoded {
-		if c := firstByte(text); c == '[' || c == '{' {
-			return x.with(http.StatusUnsupportedMediaType, badCall("the body is JSON, and its Content-Type says a form: want Content-Type: application/json"))
+	if c := firstByte(text); x.format == formURLEncoded && (c == '[' || c == '{') {
+		return x.with(http.StatusUnsupportedMediaType, badCall("the body is JSON, and its Content-Type says a form: want Content-Type: application/json"))
+	}
+	if !whole {
+		if method := x.methodIn(text); method != "" {
+			x.fields.method = method
 		}
-		if !whole {
-			if text, whole, err = x.readOn(text); err != nil {
+		if err := x.admit(); err != nil {
+			return err
+		}
+		if text, whole, err = x.body.readAll(text, min(x.body.limit, SpoolFrom)+1, x.r.ContentLength); err != nil {
+			return err
+		}
+	}
+	if x.format == formURLEncoded {
+		if m := x.call.method; !whole && m != nil && !m.uploads { // its arguments will have to be in memory
+			if text, whole, err = x.body.readAll(text, x.body.limit+1, x.r.ContentLength); err != nil {
 				return err
 			}
 		}
@@ -223,49 +246,23 @@ func (x *exchange) readForm() *bus.Error {
 	return x.readLarge(text, whole)
 }
 
-// readOn reads the rest of a form, if its method, which its beginning names, takes
-// no stream: then the arguments will have to be in memory.
-func (x *exchange) readOn(text []byte) ([]byte, bool, *bus.Error) {
-	if x.call.method == nil {
-		if x.fields.method = methodIn(text); x.fields.method == "" {
-			return text, false, nil
-		}
+// methodIn finds the method in the beginning of a form; empty: it is not there.
+func (x *exchange) methodIn(text []byte) string {
+	if x.format == formURLEncoded {
+		return methodIn(text)
 	}
-	if err := x.admit(); err != nil {
-		return nil, false, err
-	}
-	if x.call.method.uploads {
-		return text, false, nil
-	}
-	return x.body.readAll(text, x.body.limit+1, x.r.ContentLength)
+	var begun fields
+	form := largeForm{fields: &begun, args: store{most: len(text)}, file: store{most: len(text)}}
+	_ = form.takeMultipart(bytes.NewReader(text), x.boundary) // it is cut off, and is read again
+	return begun.method
 }
 
-// methodIn finds the method in the beginning of a form, if it stands before the
-// arguments.
-func methodIn(text []byte) string {
-	for len(text) > 0 {
-		var pair []byte
-		pair, text, _ = bytes.Cut(text, []byte{'&'})
-		name, value, _ := bytes.Cut(pair, []byte{'='})
-		switch string(name) {
-		case "method", "procedure":
-			value, _, _ = unescape(bytes.Clone(value), true) // what is wrong with it is found later
-			return string(bytes.TrimSpace(value))
-		case "args", "kwargs":
-			return ""
-		}
-	}
-	return ""
-}
-
-// admit lets a large body in, as far as is known for what it is: who has not shown
-// who he is must have named a method that he may call.
+// admit lets the rest of a larger body in, as far as is known for what it is: of
+// who may call the method, or is known at all. For the latter a field may still come
+// that says as whom he calls.
 func (x *exchange) admit() *bus.Error {
 	if x.fields.method == "" && x.inPath == "" {
-		if x.caller.Nobody() {
-			return bus.Errorf(bus.CodeUnauthenticated, "a form of this size wants a credential, or method as its first field")
-		}
-		return nil
+		return x.admitUnnamed()
 	}
 	if err := x.find(); err != nil {
 		return err
@@ -273,10 +270,31 @@ func (x *exchange) admit() *bus.Error {
 	if err := x.body.within(x.service.bodyLimit(x.call.method), x.r.ContentLength); err != nil {
 		return err
 	}
-	if x.caller.Nobody() {
-		return x.authorize()
+	if err := x.authorize(); err != nil && !x.isKnown() {
+		return err
 	}
 	return nil
+}
+
+// admitUnnamed is admit while nobody knows the method.
+func (x *exchange) admitUnnamed() *bus.Error {
+	if x.isKnown() {
+		return nil
+	}
+	c := bus.CodePermissionDenied
+	if x.caller.Nobody() {
+		c = bus.CodeUnauthenticated
+	}
+	return bus.Errorf(c, "a body of more than %d bytes of somebody who is not known: want the method in the path, or method as its first field", freeBody)
+}
+
+// isKnown tells whether the service knows who calls, whatever he may.
+func (x *exchange) isKnown() bool {
+	if x.caller.Nobody() {
+		return false
+	}
+	grant, err := x.service.authorize(x.service.find("whoami"), &x.caller, access.Claim{})
+	return err == nil && grant.Known
 }
 
 // readLarge reads a form field by field; begun is what was read of it.
@@ -289,7 +307,7 @@ func (x *exchange) readLarge(begun []byte, whole bool) *bus.Error {
 		if err := x.admit(); err != nil {
 			return nil, err
 		}
-		return newSpool(&x.binding.web.spools)
+		return newSpool(&x.binding.web.spools, x.caller.Peer.Name)
 	}
 	x.large = &largeForm{fields: &x.fields, args: store{most: most, large: spool}, file: store{most: most, large: spool}}
 	var from io.Reader = bytes.NewReader(begun)

@@ -102,7 +102,10 @@ func (m *Method) Name() string { return m.name }
 
 // contract is what a contract says of it.
 func (m *Method) contract() schema.Method {
-	return schema.Method{Name: m.name, Params: m.sig.contract(), Result: m.sig.result, Doc: m.Doc}
+	return schema.Method{
+		Name: m.name, Params: m.sig.contract(), Result: m.sig.result,
+		Upload: m.uploads, Download: m.streams, Doc: m.Doc,
+	}
 }
 
 // mustBeSound panics if no contract can have it.

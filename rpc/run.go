@@ -32,6 +32,8 @@ type run struct {
 	// Written by execute; read once over is closed.
 	result any
 	err    error
+
+	stream io.Reader // that is being answered with; nil: none
 }
 
 // The states of a run.
@@ -161,9 +163,10 @@ func (r *run) gaveUp() *bus.Error {
 
 // end ends the context and gives the place back. It is called once.
 func (r *run) end() {
-	if r.cancel != nil {
-		r.cancel()
+	if r.over == nil { // it was quick, and has neither
+		return
 	}
+	r.cancel()
 	r.service.leave(r.method)
 }
 

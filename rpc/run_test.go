@@ -47,7 +47,7 @@ func TestDownload(t *testing.T) {
 		})
 		c := newCall(s, "get", "")
 		result, err := s.do(t.Context(), c)
-		if stream, ok := result.(*Stream); err != nil || !ok || stream.Reader != content || c.done == nil {
+		if stream, ok := result.(*Stream); err != nil || !ok || stream.Reader != content {
 			t.Fatalf("got %v, %v", result, err)
 		}
 		time.Sleep(time.Hour)
@@ -72,15 +72,18 @@ func TestDownloadThatIsNone(t *testing.T) {
 	Export(s, "lost", func() (io.Reader, error) { return lost, bus.Errorf(bus.CodeNotFound, "no") })
 	for _, method := range []string{"none", "nobody", "buffer"} {
 		c := newCall(s, method, "")
-		if result, err := s.do(t.Context(), c); result != nil || err != nil || c.done != nil {
+		if result, err := s.do(t.Context(), c); result != nil || err != nil {
 			t.Errorf("%s: got %v, %v", method, result, err)
 		}
+		c.done()
 	}
 	c := newCall(s, "lost", "")
 	result, err := s.do(t.Context(), c)
-	if result != nil || bus.CodeOf(err) != bus.CodeNotFound || c.done != nil || !lost.closed {
+	if result != nil || bus.CodeOf(err) != bus.CodeNotFound || !lost.closed {
 		t.Errorf("got %v, %v, closed %v", result, err, lost.closed)
 	}
+	c.done()
+	c.done() // again is nothing
 	if n := s.Stats().Running; n != 0 {
 		t.Errorf("%d calls run, want none", n)
 	}
@@ -166,6 +169,7 @@ func TestUpload(t *testing.T) {
 			call.upload = strings.NewReader(c.body)
 		}
 		result, err := s.do(t.Context(), call)
+		call.done()
 		got, _ := result.(string)
 		var refused *refusal
 		if errors.As(err, &refused) {
@@ -229,6 +233,7 @@ func TestPositionAndName(t *testing.T) {
 		call := newCall(s, c.method, c.args)
 		call.named = []byte(c.named)
 		got, err := s.do(t.Context(), call)
+		call.done()
 		var refused *refusal
 		if errors.As(err, &refused) {
 			got = refused.Err.Text()

@@ -16,9 +16,11 @@ import (
 // A Service is a set of methods under one name, "System/Component". Set its fields
 // and export its methods before it is served; they must not change afterwards.
 type Service struct {
-	// Doc says what it is for.
+	// Doc says what it is for, to those who read the program: no contract has it, and
+	// no document.
 	Doc string
-	// Version is what ping says; empty: the program's.
+	// Version is what ping says; empty: that of the program's module, or in busd's
+	// server, where that is not known, busd's.
 	Version string
 	// Allow is the rule of methods that have none of their own.
 	Allow access.Rule
@@ -131,12 +133,12 @@ func (s *Service) callMethod(ctx context.Context, o *outcome, claim access.Claim
 		return nil, bus.Errorf(bus.CodeFailedPrecondition, "%s: over https:// only: it takes or gives a stream", m.name)
 	}
 	c := &call{method: m, request: o.request, dialect: jencode.DIRAC, args: args}
+	defer c.done()
 	value, err := s.do(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if c.done != nil { // a result of type any turned out to be a stream
-		c.done()
+	if streamIn(value) != nil { // a result of type any turned out to be one
 		return nil, bus.Errorf(bus.CodeFailedPrecondition, "%s: over https:// only: its result is a stream", m.name)
 	}
 	result, err := jencode.Append(nil, value, jencode.DIRAC)

@@ -218,8 +218,8 @@ func TestStreamsAreBytes(t *testing.T) {
 	rpc.Export(s, "put", func(string, io.Reader) error { return nil }).Named("name", "content")
 	rpc.Export(s, "hidden", func() any { return strings.NewReader("x") })
 	contract := string(schema.MustNew(s.Name(), parts(s.Methods()[3:5])...).JSON())
-	want := `[{"name":"get","params":[{"name":"name","type":"string"}],"result":{"type":"bytes"}},` +
-		`{"name":"put","params":[{"name":"name","type":"string"},{"name":"content","type":"bytes"}]}]`
+	want := `[{"name":"get","params":[{"name":"name","type":"string"}],"result":{"type":"bytes"},"download":true},` +
+		`{"name":"put","params":[{"name":"name","type":"string"},{"name":"content","type":"bytes"}],"upload":true}]`
 	if !strings.Contains(contract, want) {
 		t.Errorf("got %s, want in it %s", contract, want)
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"io"
 	"os"
-	"sync/atomic"
 
 	"busd/bus"
 )
@@ -15,7 +14,8 @@ const (
 	// SpoolFrom is the size of a body, in bytes, above which a form's large parts go
 	// to a temporary file.
 	SpoolFrom = 1 << 20
-	// MaxSpools is how many such files a service has at a time; beyond it 503.
+	// MaxSpools is how many such files a service has at a time, and a quarter of it
+	// one peer, or all whom nobody knows; beyond it 503.
 	MaxSpools = 32
 	// spoolWindow is what is read and written at a time.
 	spoolWindow = 32 << 10
@@ -23,16 +23,16 @@ const (
 
 // A spool is what was written to it, in a file that nobody else sees.
 type spool struct {
-	file  *os.File
-	to    *bufio.Writer
-	size  int64
-	count *atomic.Int64 // of all that there are
+	file *os.File
+	to   *bufio.Writer
+	size int64
+	room *room // for all that there are
+	peer string
 }
 
-// newSpool makes an empty one, unless there are as many as there may be.
-func newSpool(count *atomic.Int64) (*spool, *bus.Error) {
-	if count.Add(1) > MaxSpools {
-		count.Add(-1)
+// newSpool makes an empty one for a peer, unless there are as many as there may be.
+func newSpool(room *room, peer string) (*spool, *bus.Error) {
+	if !room.take(peer, 1, 1) {
 		return nil, bus.Errorf(bus.CodeUnavailable, "too many large uploads at a time").WithRetry(bus.Retry{After: RetryPause})
 	}
 	f, err := os.CreateTemp("", "busd-upload-*")
@@ -43,10 +43,10 @@ func newSpool(count *atomic.Int64) (*spool, *bus.Error) {
 		}
 	}
 	if err != nil {
-		count.Add(-1)
+		room.give(peer, 1)
 		return nil, noSpool(err)
 	}
-	return &spool{file: f, to: bufio.NewWriterSize(f, spoolWindow), count: count}, nil
+	return &spool{file: f, to: bufio.NewWriterSize(f, spoolWindow), room: room, peer: peer}, nil
 }
 
 // noSpool is what a client is told when the disk fails.
@@ -97,5 +97,5 @@ func (s *spool) read(p []byte, at int64) *bus.Error {
 // close gives it up.
 func (s *spool) close() {
 	_ = s.file.Close() // nobody wants it any more
-	s.count.Add(-1)
+	s.room.give(s.peer, 1)
 }

@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"net/http"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,27 +51,63 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// TestSpools: a service has so many at a time; one that is closed makes place.
+// TestSpools: a service has so many at a time, and a peer a part of them; one that
+// is closed makes place.
 func TestSpools(t *testing.T) {
 	t.Parallel()
-	var count atomic.Int64
-	var all []*spool
-	for range MaxSpools {
-		s, err := newSpool(&count)
-		if err != nil {
-			t.Fatal(err)
+	all := room{most: MaxSpools}
+	take := func(peer string, fits bool) {
+		t.Helper()
+		s, err := newSpool(&all, peer)
+		if err == nil {
+			t.Cleanup(s.close)
 		}
-		defer s.close()
-		all = append(all, s)
+		if fits != (err == nil) || err != nil && err.Code != bus.CodeUnavailable {
+			t.Errorf("for %q: got %v, want one: %t", peer, err, fits)
+		}
 	}
-	if _, err := newSpool(&count); err == nil || err.Code != bus.CodeUnavailable {
-		t.Errorf("one more: got %v, want unavailable", err)
-	}
-	last := all[len(all)-1]
-	last.close()
-	s, err := newSpool(&count)
+	first, err := newSpool(&all, "a")
 	if err != nil {
-		t.Fatalf("after one was closed: %v", err)
+		t.Fatal(err)
 	}
-	*last = *s // closed with the others
+	for range MaxSpools/peersPart - 1 {
+		take("a", true)
+	}
+	take("a", false)
+	for _, peer := range []string{"b", "c", "d"} {
+		for range MaxSpools / peersPart {
+			take(peer, true)
+		}
+	}
+	take("e", false)
+	first.close()
+	take("e", true)
+}
+
+// TestZippedRoom: what it takes to decompress a body is held as bodies are.
+func TestZippedRoom(t *testing.T) {
+	t.Parallel()
+	bodies := room{most: MaxHeld}
+	r := &http.Request{Body: http.NoBody, Header: http.Header{"Content-Encoding": {"gzip"}}}
+	open := func() *body {
+		b := &body{}
+		_ = b.open(r, time.Now(), nil, &bodies) // it is its fault
+		return b
+	}
+	var all []*body
+	for range MaxHeld / peersPart / zippedState {
+		b := open()
+		if all = append(all, b); b.fault != nil {
+			t.Fatal(b.fault)
+		}
+	}
+	if b := open(); b.fault == nil || b.status != http.StatusServiceUnavailable {
+		t.Errorf("one more: got %v, want 503", b.fault)
+	}
+	for _, b := range all {
+		b.close()
+	}
+	if bodies.all != 0 || len(bodies.of) != 0 {
+		t.Errorf("%d bytes are still held, by %v", bodies.all, bodies.of)
+	}
 }

@@ -80,7 +80,7 @@ func TestUploadInJSON(t *testing.T) {
 	}
 	w.ask("", post{path: dummyPath + "/streamFromClient", contentType: plainJSON, body: body(small)}).contains(t, 200, checksum(small))
 	w.ask("", post{path: dummyPath + "/streamFromClient", contentType: plainJSON, body: body(large)}).contains(t, 413, "send what is larger as application/octet-stream")
-	w.ask("", post{path: dummyPath, contentType: plainJSON, body: `{"method":"streamFromClient","args":` + body(small) + `}`}).contains(t, 200, checksum(small))
+	w.ask("agent", post{path: dummyPath, contentType: plainJSON, body: `{"method":"streamFromClient","args":` + body(small) + `}`}).contains(t, 200, checksum(small))
 }
 
 // TestBadUploads are forms of more than 1 MiB that are no calls.

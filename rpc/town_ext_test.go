@@ -28,6 +28,8 @@ func dummy() *rpc.Service {
 	rpc.Export(s, "nothing", func() {})
 	rpc.Export(s, "fails", func() (string, error) { return "", &rpc.Error{Message: "no luck"} })
 	rpc.Export(s, "failsOn", func() (string, error) { return "", rpc.Errno(2, "no luck") })
+	rpc.Export(s, "mumbles", func() (string, error) { return "", rpc.Errno(2, "caf\xe9") })
+	rpc.Export(s, "mumblesBytes", func() ([]byte, error) { return nil, &rpc.Error{Message: "caf\xe9"} })
 	rpc.Export(s, "absent", func() ([]byte, error) { return nil, bus.Errorf(bus.CodeNotFound, "there is no such file") })
 	rpc.Export(s, "panics", func() string { panic("canary") })
 	rpc.Export(s, "unwritable", func() any { return make(chan int) })

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"weak"
 
 	"busd/access"
@@ -16,15 +15,19 @@ import (
 	"busd/schema"
 )
 
-// web is what a service keeps for HTTP. The zero value is ready.
+// web is what a service keeps for HTTP.
 type web struct {
-	room    room
-	spools  atomic.Int64
-	callers callers
+	bodies, answers room // bytes
+	spools          room // files
+	callers         callers
 
 	once     sync.Once // for the two below
 	contract *schema.Schema
 	problem  error
+}
+
+func newWeb() *web {
+	return &web{bodies: room{most: MaxHeld}, answers: room{most: MaxAnswers}, spools: room{most: MaxSpools}}
 }
 
 // schemaOf returns a service's contract: what it has of methods.
@@ -55,6 +58,7 @@ func (x *exchange) showContract() {
 		x.refuse(x.service.crashed(&x.request, problem).Err)
 		return
 	}
+	x.leaveBody()
 	tag := strconv.Quote(contract.Fingerprint())
 	x.w.Header().Set("ETag", tag)
 	if x.r.Header.Get("If-None-Match") == tag {

@@ -68,7 +68,7 @@ func Breaking(changes []Change) bool {
 // For what both send, either column counts. A method's parameters are sent by
 // the client, its result by the service; parameters have positions, so one
 // that is removed or moved breaks, and a new one does unless it is optional
-// and last. Class and key are reported and never break. Documentation and the
+// and last. What becomes a stream, or is none any more, breaks. Class and key are reported and never break. Documentation and the
 // order of messages and attributes are no change: contracts of one fingerprint
 // have no difference.
 //
@@ -270,10 +270,22 @@ func (d *differ) methods(old, new *Schema) {
 			d.add("", breaksBoth, "method removed")
 			continue
 		}
+		d.stream("a file as its last parameter", o.Upload, n.Upload)
+		d.stream("a file as its result", o.Download, n.Download)
 		d.client, d.service = true, false
 		d.params(o.Params, n.Params)
 		d.client, d.service = false, true
 		d.result(o.Result, n.Result)
+	}
+}
+
+// stream compares whether something is a stream, which travels in another way.
+func (d *differ) stream(what string, o, n bool) {
+	switch {
+	case !o && n:
+		d.add("", breaksBoth, "has %s now", what)
+	case o && !n:
+		d.add("", breaksBoth, "no longer has %s", what)
 	}
 }
 

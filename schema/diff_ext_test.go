@@ -186,6 +186,18 @@ func TestDiffOfMessagesAndMethods(t *testing.T) {
 		{"result type", []schema.Part{method(&intType)}, []schema.Part{method(&floatType)}, "m() result: type changed from int to float (breaking)"},
 		{"result more", []schema.Part{method(ptr(structOf(a)))}, []schema.Part{method(ptr(structOf(a, b)))}, "m() result.b: required attribute added"},
 		{"result less", []schema.Part{method(ptr(structOf(a, b)))}, []schema.Part{method(ptr(structOf(a)))}, "m() result.b: required attribute removed (breaking)"},
+		{
+			"upload",
+			[]schema.Part{method(nil, attr("a", bytesType))},
+			[]schema.Part{schema.Method{Name: "m", Params: attrsOf(bytesType), Upload: true}},
+			"m(): has a file as its last parameter now (breaking)",
+		},
+		{
+			"download",
+			[]schema.Part{schema.Method{Name: "m", Result: &bytesType, Download: true}},
+			[]schema.Part{method(&bytesType)},
+			"m(): no longer has a file as its result (breaking)",
+		},
 		{"method doc", []schema.Part{schema.Method{Name: "m"}}, []schema.Part{schema.Method{Name: "m", Doc: "x"}}, ""},
 		{
 			"sorted",

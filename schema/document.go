@@ -27,10 +27,12 @@ type (
 		Attrs []attrDoc `json:"attrs"`
 	}
 	methodDoc struct {
-		Name   string    `json:"name"`
-		Doc    string    `json:"doc,omitempty"`
-		Params []attrDoc `json:"params"`
-		Result *typeDoc  `json:"result,omitempty"`
+		Name     string    `json:"name"`
+		Doc      string    `json:"doc,omitempty"`
+		Params   []attrDoc `json:"params"`
+		Result   *typeDoc  `json:"result,omitempty"`
+		Upload   bool      `json:"upload,omitempty"`
+		Download bool      `json:"download,omitempty"`
 	}
 	attrDoc struct {
 		Name string `json:"name"`
@@ -114,7 +116,7 @@ func newMessageDoc(d Definition) messageDoc {
 }
 
 func newMethodDoc(m Method) methodDoc {
-	doc := methodDoc{Name: m.Name, Doc: m.Doc, Params: newAttrDocs(m.Params)}
+	doc := methodDoc{Name: m.Name, Doc: m.Doc, Params: newAttrDocs(m.Params), Upload: m.Upload, Download: m.Download}
 	if m.Result != nil {
 		t := newTypeDoc(m.Result)
 		doc.Result = &t

@@ -71,10 +71,13 @@ func (p *parser) message(at string, v *jsonValue) Definition {
 }
 
 func (p *parser) method(at string, v *jsonValue) Method {
-	if !p.object(at, v, "name", "doc", "params", "result") {
+	if !p.object(at, v, "name", "doc", "params", "result", "upload", "download") {
 		return Method{}
 	}
-	m := Method{Name: p.text(at, v, "name"), Doc: p.text(at, v, "doc"), Params: p.attrs(at, v, "params")}
+	m := Method{
+		Name: p.text(at, v, "name"), Doc: p.text(at, v, "doc"), Params: p.attrs(at, v, "params"),
+		Upload: p.flag(at, v, "upload"), Download: p.flag(at, v, "download"),
+	}
 	if r := v.get("result"); r != nil && p.object(join(at, "result"), r, typeKeys...) {
 		t := p.typ(join(at, "result"), r)
 		m.Result = &t

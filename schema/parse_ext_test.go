@@ -31,6 +31,8 @@ func whole() *schema.Schema {
 		schema.Definition{Name: "C", From: schema.FromClient}, schema.Definition{Name: "S", From: schema.FromService},
 		schema.Method{Name: "none"},
 		schema.Method{Name: "add", Doc: "adds", Params: []schema.Attribute{attr("a", intType), optional("b", listOf(intType))}, Result: ptr(mapOf(floatType))},
+		schema.Method{Name: "store", Params: []schema.Attribute{attr("a", intType), attr("b", bytesType)}, Upload: true},
+		schema.Method{Name: "fetch", Result: &bytesType, Download: true},
 	)
 }
 
@@ -59,10 +61,12 @@ func TestDocumentForm(t *testing.T) {
 	t.Parallel()
 	s := schema.MustNew("A/B", message("M", schema.Attribute{
 		Name: "a", Type: schema.Type{Kind: schema.Int, MinInt: ptr(int64(1))}, Optional: true, Doc: "d",
-	}).Latest(""), schema.Method{Name: "m", Result: ptr(listOf(intType))})
+	}).Latest(""), schema.Method{Name: "m", Result: ptr(listOf(intType))},
+		schema.Method{Name: "copy", Params: attrsOf(bytesType), Result: &bytesType, Upload: true, Download: true})
 	want := `{"service":"A/B","messages":[{"name":"M","from":"both","class":"latest","attrs":[` +
 		`{"name":"a","type":"int","min":1,"optional":true,"doc":"d"}]}],` +
-		`"methods":[{"name":"m","params":[],"result":{"type":"list","elem":{"type":"int"}}}]}`
+		`"methods":[{"name":"m","params":[],"result":{"type":"list","elem":{"type":"int"}}},` +
+		`{"name":"copy","params":[{"name":"a","type":"bytes"}],"result":{"type":"bytes"},"upload":true,"download":true}]}`
 	if got := string(s.JSON()); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -113,6 +117,8 @@ func TestParseIsStrict(t *testing.T) {
 		{"checked by New", inM(`"type":"enum"`), "M.a: an enum needs at least one value"},
 		{"method", `{"service":"A/B","methods":[{"name":"m","results":{}}]}`, `methods[0].results: unknown key (did you mean "result"?)`},
 		{"method list", `{"service":"A/B","methods":[[]]}`, "methods[0]: want an object"},
+		{"upload", `{"service":"A/B","methods":[{"name":"m","upload":1}]}`, "methods[0].upload: want a bool, got number"},
+		{"download of nothing", `{"service":"A/B","methods":[{"name":"m","download":true}]}`, "m(): a download's result must be of kind bytes"},
 		{"result", `{"service":"A/B","methods":[{"name":"m","result":{"type":"int","optional":true}}]}`, "methods[0].result.optional: unknown key"},
 		{"too deep", `{"extensions":` + strings.Repeat(`{"a":`, 60) + "1" + strings.Repeat("}", 61), "nests deeper than"},
 		{"bomb of depth", strings.Repeat("[", 1000000), "not JSON"},

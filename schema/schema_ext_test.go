@@ -135,6 +135,11 @@ func TestNewReportsFaults(t *testing.T) {
 		{"param", schema.Method{Name: "m", Params: []schema.Attribute{attr("a", enumOf())}}, []string{"m(a): an enum needs"}},
 		{"param twice", schema.Method{Name: "m", Params: []schema.Attribute{attr("a", intType), attr("a", intType)}}, []string{"m(a): it is declared twice"}},
 		{"param after optional", schema.Method{Name: "m", Params: []schema.Attribute{optional("a", intType), attr("b", intType)}}, []string{"m(b): a required parameter cannot follow"}},
+		{"upload of nothing", schema.Method{Name: "m", Upload: true}, []string{"m(): an upload's last parameter must be required and of kind bytes"}},
+		{"upload of another kind", schema.Method{Name: "m", Upload: true, Params: attrsOf(stringType)}, []string{"m(): an upload's last"}},
+		{"optional upload", schema.Method{Name: "m", Upload: true, Params: one(optional("a", bytesType))}, []string{"m(): an upload's last"}},
+		{"download of nothing", schema.Method{Name: "m", Download: true}, []string{"m(): a download's result must be of kind bytes"}},
+		{"download of another kind", schema.Method{Name: "m", Download: true, Result: &stringType}, []string{"m(): a download's result"}},
 		{"result", schema.Method{Name: "m", Result: ptr(enumOf())}, []string{"m() result: an enum needs"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -274,6 +279,11 @@ func TestConcurrentUse(t *testing.T) {
 	wg.Wait()
 }
 
+// copies makes of m a method that may be said to take and to give a stream.
+func copies(_ *schema.Definition, m *schema.Method) {
+	m.Params, m.Result = attrsOf(bytesType), &bytesType
+}
+
 func TestFingerprintCountsWhatMatters(t *testing.T) {
 	t.Parallel()
 	full := func(change func(d *schema.Definition, m *schema.Method)) *schema.Schema {
@@ -311,6 +321,15 @@ func TestFingerprintCountsWhatMatters(t *testing.T) {
 		"element":     func(d *schema.Definition, _ *schema.Method) { d.Attrs[2].Type.Attrs[1].Type = listOf(intType) },
 		"param order": func(_ *schema.Definition, m *schema.Method) { m.Params[0], m.Params[1] = m.Params[1], m.Params[0] },
 		"result":      func(_ *schema.Definition, m *schema.Method) { m.Result = nil },
+	} {
+		if got := full(change); got.Fingerprint() == base.Fingerprint() {
+			t.Errorf("%s: got the same fingerprint, want another", name)
+		}
+	}
+	base = full(copies)
+	for name, change := range map[string]func(d *schema.Definition, m *schema.Method){
+		"upload":   func(d *schema.Definition, m *schema.Method) { copies(d, m); m.Upload = true },
+		"download": func(d *schema.Definition, m *schema.Method) { copies(d, m); m.Download = true },
 	} {
 		if got := full(change); got.Fingerprint() == base.Fingerprint() {
 			t.Errorf("%s: got the same fingerprint, want another", name)

@@ -110,7 +110,12 @@ type Method struct {
 	Params []Attribute
 	// Result is the type of the answer's value; nil is none.
 	Result *Type
-	Doc    string
+	// Upload: the last parameter, required and of kind bytes, is a stream: a file
+	// of any length, that is never in memory as a whole.
+	Upload bool
+	// Download: the result, of kind bytes, is a stream.
+	Download bool
+	Doc      string
 }
 
 // A Message is anything that can be sent: a Go struct with one extra method,

@@ -86,6 +86,19 @@ func (v *validator) method(m *Method) {
 	if m.Result != nil {
 		v.typ(where+" result", m.Result, 1)
 	}
+	v.streams(where, m)
+}
+
+// streams checks that what is said to be a stream of bytes can be one.
+func (v *validator) streams(where string, m *Method) {
+	if m.Upload {
+		if n := len(m.Params); n == 0 || m.Params[n-1].Optional || m.Params[n-1].Type.Kind != Bytes {
+			v.add(where, "an upload's last parameter must be required and of kind bytes")
+		}
+	}
+	if m.Download && (m.Result == nil || m.Result.Kind != Bytes) {
+		v.add(where, "a download's result must be of kind bytes")
+	}
 }
 
 func paramPlace(method, param string) string { return method + "(" + param + ")" }

@@ -127,21 +127,25 @@ func (a *Authenticator) Run(ctx context.Context, every time.Duration, report fun
 	return mtls.Poll(ctx, every, a.Reload, report)
 }
 
-// Authenticate finds out who sends r. The zero Caller is nobody, who has shown
-// nothing. The error is of [bus.CodeUnauthenticated] if what was shown is no
+// Authenticate finds out who sends r. Nobody, who has shown nothing, is the zero
+// Caller, but for Proxied. The error is of [bus.CodeUnauthenticated] if what was shown is no
 // good (any more), and of [bus.CodePermissionDenied] if it gives no name. Its
 // reason is for a stranger, and neither it nor its cause holds any part of a
 // token.
 func (a *Authenticator) Authenticate(r *http.Request) (access.Caller, *bus.Error) {
-	proof, err := a.certificate(r)
+	proxied := a.isProxy(r.RemoteAddr)
+	proof, err := a.certificate(r, proxied)
 	if err != nil {
 		return access.Caller{}, err
 	}
 	text, err := bearer(r.Header)
-	if proof == nil {
-		if err != nil || text == "" {
-			return access.Caller{}, err
-		}
+	switch {
+	case proof != nil:
+	case err != nil:
+		return access.Caller{}, err
+	case text == "":
+		return access.Caller{Proxied: proxied}, nil
+	default:
 		return a.byToken(text)
 	}
 	if text != "" {
@@ -171,9 +175,9 @@ func (a *Authenticator) byToken(text string) (access.Caller, *bus.Error) {
 }
 
 // certificate returns what the certificate proves that belongs to the request;
-// nil, if there is none.
-func (a *Authenticator) certificate(r *http.Request) (*mtls.Proof, *bus.Error) {
-	if a.isProxy(r.RemoteAddr) {
+// nil, if there is none. Of a proxy's own it says nothing.
+func (a *Authenticator) certificate(r *http.Request, proxied bool) (*mtls.Proof, *bus.Error) {
+	if proxied {
 		certs, err := forwarded(r.Header)
 		if err != nil || certs == nil {
 			return nil, err

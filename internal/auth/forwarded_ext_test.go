@@ -77,6 +77,9 @@ func TestForwardedCertificates(t *testing.T) {
 	} {
 		c, err := a.Authenticate(request(from, http.Header{ngx: {"SUCCESS"}, cert: {alice}}))
 		wantCaller(t, "from "+from, c, err, name, "")
+		if c.Proxied {
+			t.Errorf("from %s: it is said that a proxy passed no certificate on", from)
+		}
 	}
 }
 
@@ -88,6 +91,9 @@ func TestProxyIsNobody(t *testing.T) {
 	a := f.authenticator(t)
 	c, err := a.Authenticate(f.over(t, &f.bob, nil))
 	wantCaller(t, "the proxy's own certificate", c, err, "", "")
+	if !c.Proxied {
+		t.Error("it is not said that a proxy passed no certificate on")
+	}
 	c, err = a.Authenticate(f.over(t, &f.bob, http.Header{"X-SSL-CERT": {f.alice.pem()}, "X-Ssl_client_verify": {"SUCCESS"}}))
 	wantCaller(t, "for alice", c, err, "cn:alice", "")
 	c, err = a.Authenticate(f.over(t, &f.bob, http.Header{"Authorization": {"Bearer " + f.token(t)}}))

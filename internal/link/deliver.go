@@ -24,7 +24,9 @@ func (p *PanicError) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
 func (s *Stream) deliverLocked() {
 	if !s.inbox.delivering && s.deliverableLocked() {
 		s.inbox.delivering = true
-		go s.deliver()
+		if !s.callBackLocked() {
+			go s.deliver()
+		}
 	}
 }
 
@@ -32,24 +34,37 @@ func (s *Stream) deliverableLocked() bool { return !s.held && !s.inbox.closed &&
 
 // deliver is the deliverer: it handles what waits, in order, until nothing does
 // or the link has ended that carried it. It is started by who puts the first, and
-// waited for by [Link.Run], as a handler of the link that carries the stream.
+// waited for by [Link.Run], as a handler of the link that carries the stream. It
+// may stay when nothing waits any more, but no longer than the link.
 func (s *Stream) deliver() {
 	s.mu.Lock()
-	defer func() { // a handler may end this goroutine: another goes on
+	defer s.mu.Unlock()
+	for s.handleWaitingLocked(); s.stayLocked(); {
+		s.handleWaitingLocked()
+	}
+}
+
+// handleWaitingLocked handles what waits. The turn is the deliverer's until it
+// returns.
+func (s *Stream) handleWaitingLocked() {
+	returned := false
+	defer func() {
 		s.inbox.delivering = false
-		s.deliverLocked()
-		s.restLocked()
-		s.mu.Unlock()
-	}()
-	for {
-		if !s.deliverableLocked() {
-			return
+		if !returned { // a handler ends this goroutine: another goes on
+			s.wakeCorkedLocked()
+			s.deliverLocked()
 		}
+		s.restLocked()
+	}()
+	for s.deliverableLocked() {
 		in := s.inbox.next()
 		if in == nil { // it was the end of a batch
 			continue
 		}
 		atOnce := s.atOnceLocked(in)
+		if atOnce > 1 {
+			s.wakeCorkedLocked() // this one may wait now
+		}
 		if atOnce > 1 && s.beside[in.Message] >= atOnce {
 			s.quiet.Wait() // until one of them returns, or nothing is to be handled
 			continue
@@ -61,6 +76,7 @@ func (s *Stream) deliver() {
 			s.deliverOneLocked(in)
 		}
 	}
+	returned = true
 }
 
 // reportLocked sees to it that messages of ours that failed at the peer are
@@ -117,7 +133,11 @@ func (s *Stream) atOnceLocked(in *Incoming) int {
 func (s *Stream) deliverOneLocked(in *Incoming) {
 	l := s.carrier
 	l.running++
-	defer l.ranLocked() // also if the handler ends its goroutine
+	s.stay.handles, s.stay.moved = true, true
+	defer func() { // also if the handler ends its goroutine
+		s.stay.handles = false
+		l.ranLocked()
+	}()
 	l.handleLocked(in)
 }
 

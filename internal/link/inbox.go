@@ -25,8 +25,6 @@ type Incoming struct {
 	// Fault says why it must not be handled.
 	Fault *bus.Error
 
-	from, to int // of Body, in the inbox's bytes
-
 	// Of a request or a call; guarded by the stream's mu.
 	withdraw context.CancelCauseFunc // nil: it is not handled yet
 	canceled bool
@@ -39,10 +37,11 @@ func (in *Incoming) asks() bool { return in.Kind == wire.Request || in.Kind == w
 // inbox holds what waits for the deliverer: all but calls. Its bytes are bounded by the
 // credit that this end granted. It is guarded by the stream's mu.
 type inbox struct {
-	waiting *batch // nil while nothing waits
-	taken   *batch // that the deliverer took; nil: none
-	at      int    // the next of its frames
-	shared  bool   // somebody beside the deliverer reads it
+	first  *batch // nil while nothing waits
+	at     int    // the next of its frames
+	shared bool   // somebody beside the deliverer reads it
+	last   *batch // that takes what comes
+	held   int    // bytes of all of them
 
 	delivering bool
 	running    int // handlers that run beside the deliverer
@@ -52,98 +51,141 @@ type inbox struct {
 	limit      *time.Timer
 }
 
-// A batch is what the deliverer takes at once.
+// A batch is a part of an inbox. It never grows: what comes moves nothing that waits,
+// and goes behind what is handled meanwhile.
 type batch struct {
 	frames []Incoming
 	bytes  []byte // that their bodies are in
+	class  int
+	next   *batch
 }
+
+// Batches have sizes, each four times the one before: an inbox begins with the first,
+// as what waits is mostly alone. What is larger than the last has one to itself, which
+// is not used again.
+const (
+	firstFrames  = 4
+	firstBytes   = 1 << 10
+	batchClasses = 4
+)
 
 // batches are shared, so that an idle stream holds none. Measured: a batch of its
 // own for each time was two thirds of what a link allocates.
-var batches = sync.Pool{New: func() any { return new(batch) }}
+var batches [batchClasses]sync.Pool
 
-// What is kept of a batch for another.
-const (
-	maxKept       = 256 << 10
-	maxKeptFrames = 1 << 10
-)
+// newBatch returns an empty batch of a class, or a larger one if a body of size bytes
+// has no room there.
+func newBatch(class, size int) *batch {
+	for class < batchClasses && size > firstBytes<<(2*class) {
+		class++
+	}
+	if class == batchClasses {
+		return &batch{class: class, frames: make([]Incoming, 0, 1), bytes: make([]byte, 0, size)}
+	}
+	if b, ok := batches[class].Get().(*batch); ok {
+		return b
+	}
+	return &batch{
+		class:  class,
+		frames: make([]Incoming, 0, firstFrames<<(2*class)),
+		bytes:  make([]byte, 0, firstBytes<<(2*class)),
+	}
+}
+
+// free gives back a batch that nobody reads any more.
+func (b *batch) free() {
+	if b.class == batchClasses {
+		return
+	}
+	clear(b.frames)
+	b.frames, b.bytes, b.next = b.frames[:0], b.bytes[:0], nil
+	batches[b.class].Put(b)
+}
+
+// takes tells whether there is room for a frame with a body of size bytes.
+func (b *batch) takes(size int) bool {
+	return len(b.frames) < cap(b.frames) && size <= cap(b.bytes)-len(b.bytes)
+}
+
+func (b *batch) memory() int { return cap(b.bytes) + cap(b.frames)*incomingSize }
 
 // empty tells whether nothing waits.
-func (q *inbox) empty() bool { return q.waiting == nil && q.taken == nil }
+func (q *inbox) empty() bool { return q.first == nil }
 
 // idle tells whether nothing waits and nothing is handled.
 func (q *inbox) idle() bool { return q.empty() && !q.delivering && q.running == 0 }
 
 // memory returns how many bytes it takes.
-func (q *inbox) memory() (n int) {
-	for _, b := range [2]*batch{q.waiting, q.taken} {
-		if b != nil {
-			n += cap(b.bytes) + cap(b.frames)*incomingSize
-		}
-	}
-	return n
-}
+func (q *inbox) memory() int { return q.held }
 
-// incomingSize is about what an Incoming takes, in bytes.
-const incomingSize = 160
+// incomingSize is what an Incoming takes, in bytes.
+const incomingSize = 128
 
 // push copies a frame: its bytes belong to the reader.
 func (q *inbox) push(f *wire.Frame) {
 	if q.closed {
 		return
 	}
-	if q.waiting == nil {
-		q.waiting = batches.Get().(*batch) // the pool holds nothing else
+	var body []byte
+	if f.Fault == nil {
+		body = f.Body
 	}
-	b := q.waiting
-	in := Incoming{
-		Kind: f.Kind, N: f.N, Message: f.Message,
-		Size: f.Size, Timeout: f.Timeout, Fault: f.Fault, from: len(b.bytes),
-	}
+	b := q.room(len(body))
+	start := len(b.bytes)
+	b.bytes = append(b.bytes, body...)
+	b.frames = b.frames[:len(b.frames)+1]
+	in := &b.frames[len(b.frames)-1] // it is all zero
+	in.Kind, in.N, in.Message = f.Kind, f.N, f.Message
+	in.Body = b.bytes[start:len(b.bytes):len(b.bytes)]
+	in.Size, in.Timeout, in.Fault = f.Size, f.Timeout, f.Fault
 	if f.Message != nil {
 		in.Name = f.Message.Name()
 	} else {
 		in.Name = string(f.Name)
 	}
-	if in.Fault == nil {
-		b.bytes = append(b.bytes, f.Body...)
-	}
-	in.to = len(b.bytes)
 	if in.asks() {
 		in.Arrived = time.Now() // its time runs while it waits
 	}
-	b.frames = append(b.frames, in)
+}
+
+// room returns the last batch, which has room for a frame with a body of size bytes.
+func (q *inbox) room(size int) *batch {
+	if q.last != nil && q.last.takes(size) {
+		return q.last
+	}
+	class, end := 0, &q.first
+	if q.last != nil {
+		class, end = min(q.last.class+1, batchClasses-1), &q.last.next
+	}
+	b := newBatch(class, size)
+	q.held += b.memory()
+	*end, q.last = b, b
+	return b
 }
 
 // next returns the oldest frame that waits, or nil; it waits on until at is moved.
 // Once all of a batch has been handled, its memory is used again, unless somebody
 // reads it still.
 func (q *inbox) next() *Incoming {
-	if q.taken != nil && q.at == len(q.taken.frames) {
-		if b := q.taken; !q.shared && cap(b.bytes) <= maxKept && cap(b.frames) <= maxKeptFrames {
-			clear(b.frames)
-			b.frames, b.bytes = b.frames[:0], b.bytes[:0]
-			batches.Put(b)
+	if b := q.first; b != nil && q.at == len(b.frames) {
+		q.held -= b.memory()
+		if q.first = b.next; q.first == nil {
+			q.last = nil
 		}
-		q.taken = nil
-	}
-	if q.taken == nil {
-		if q.waiting == nil {
-			return nil
+		if !q.shared {
+			b.free()
 		}
-		q.taken, q.waiting, q.at, q.shared = q.waiting, nil, 0, false
+		q.at, q.shared = 0, false
 	}
-	in := &q.taken.frames[q.at]
-	in.Body = q.taken.bytes[in.from:in.to:in.to]
-	return in
+	if q.first == nil {
+		return nil
+	}
+	return &q.first.frames[q.at]
 }
 
 // cancel marks a request that still waits, here or with the deliverer.
 func (q *inbox) cancel(n uint64) {
-	for _, b := range [2]*batch{q.taken, q.waiting} {
-		if b == nil {
-			continue
-		}
+	for b := q.first; b != nil; b = b.next {
 		frames := b.frames
 		// By their numbers, which rise.
 		i := sort.Search(len(frames), func(i int) bool { return frames[i].N >= n })
@@ -154,9 +196,7 @@ func (q *inbox) cancel(n uint64) {
 }
 
 // clear throws away what waits, now and later.
-func (q *inbox) clear() {
-	q.closed, q.waiting, q.taken = true, nil, nil
-}
+func (q *inbox) clear() { q.closed, q.first, q.last, q.at, q.held = true, nil, nil, 0, 0 }
 
 // fail takes the peer's word that a one-way message failed. It is reported also
 // when what else has arrived must wait, or is thrown away: it is why the link ends.

@@ -294,6 +294,7 @@ func (l *Link) endLocked(e ending) {
 	l.ending = &e
 	l.endConn(e.cause)
 	if s.link == l {
+		s.dismissLocked()
 		e.left = 2 * s.session.Queued() // their numbers come to them
 		if s.hole || s.cfg.Ends == nil || s.cfg.Ends(e.cause) {
 			s.endLocked(e.cause, e.remote)

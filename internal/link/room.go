@@ -27,15 +27,10 @@ type waiter struct {
 	outdated bool   // a newer one of its key was put
 }
 
-// put queues a frame, once there is room. Those who wait in a lane get room in
-// the order in which they came, so that a large frame is not passed by small
-// ones for ever.
-func (s *Stream) put(ctx context.Context, lane session.Lane, frame []byte, queue func()) error {
-	return s.putKeyed(ctx, lane, frame, "", queue)
-}
-
-// putKeyed is put for a frame of class latest, if it has a key: a newer one of its
-// key may make it needless while it waits.
+// putKeyed queues a frame, once there is room, with queue, or as [session.Session.Put]
+// does where that is nil. Those who wait in a lane get room in the order in which they
+// came, so that a large frame is not passed by small ones for ever. If it has a key it
+// is of class latest: a newer one of its key may make it needless while it waits.
 func (s *Stream) putKeyed(ctx context.Context, lane session.Lane, frame []byte, key string, queue func()) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,10 +43,18 @@ func (s *Stream) putLocked(ctx context.Context, lane session.Lane, frame []byte,
 		return why
 	}
 	if len(s.waiters[lane]) == 0 && s.session.Room(lane, len(frame)) {
-		queue()
-		s.wakeLocked()
+		if queue == nil {
+			s.session.Put(lane, frame)
+		} else {
+			queue()
+		}
+		s.wakeForLocked(ctx)
 		return nil
 	}
+	if queue == nil {
+		queue = func() { s.session.Put(lane, frame) } // made only here: it allocates
+	}
+	s.wakeCorkedLocked() // else the peer would give nothing back
 	w := &waiter{size: len(frame), queue: queue, queued: make(chan struct{}), key: key}
 	s.waiters[lane] = append(s.waiters[lane], w)
 	s.mu.Unlock()

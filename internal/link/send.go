@@ -26,7 +26,7 @@ type Answer struct {
 // of an unsent one of its key, one of class volatile is dropped where there is
 // no room.
 func (s *Stream) Send(ctx context.Context, frame []byte, d wire.Delivery) error {
-	queue := func() { s.session.Put(bulk, frame) }
+	var queue func()
 	switch {
 	case d.Volatile:
 		return s.SendNow(frame, d)
@@ -133,7 +133,7 @@ func (s *Stream) Reply(ctx context.Context, n uint64, frame []byte) error {
 	if !s.claimAnswerLocked(n) {
 		return bus.Errorf(bus.CodeFailedPrecondition, "the request has been answered already")
 	}
-	err := s.putLocked(ctx, urgent, frame, "", func() { s.session.Put(urgent, frame) })
+	err := s.putLocked(ctx, urgent, frame, "", nil)
 	if err != nil {
 		s.unclaimAnswerLocked(n) // the handler's return answers it
 	}
@@ -143,7 +143,7 @@ func (s *Stream) Reply(ctx context.Context, n uint64, frame []byte) error {
 // putAnswer is for answers that the stream itself gives; there is nobody to tell
 // if it has ended meanwhile.
 func (s *Stream) putAnswer(ctx context.Context, frame []byte) {
-	_ = s.put(ctx, urgent, frame, func() { s.session.Put(urgent, frame) })
+	_ = s.putKeyed(ctx, urgent, frame, "", nil)
 }
 
 // ended says that a context is over; late is the reason where its time was.
@@ -192,6 +192,7 @@ func (s *Stream) putAwaited(ctx context.Context, frame []byte, put func(s *sessi
 	if err != nil {
 		s.waiterLocked(tag)
 	}
+	s.wakeCorkedLocked() // who waits for the peer holds nothing back
 	return tag, err
 }
 
@@ -253,6 +254,7 @@ func (s *Stream) Flush(ctx context.Context) error {
 			s.session.AskAck() // else it would wait for company
 			s.wakeLocked()
 		}
+		s.wakeCorkedLocked() // as above
 		if s.flushing == nil {
 			s.flushing = make(chan struct{})
 		}

@@ -24,13 +24,21 @@ func (l *Link) wakeLocked() { l.wake(nil) }
 
 // wake is wakeLocked with bytes that go before everything else.
 func (l *Link) wake(first []byte) {
-	if !l.opened || l.writing || (first == nil && !l.writableLocked()) {
+	if (first == nil && !l.writableLocked()) || !l.takeWritingLocked() {
 		return
+	}
+	cork := l.crowd && first == nil && l.ending == nil && len(l.pings)+len(l.pongs) == 0
+	go l.write(first, cork)
+}
+
+// takeWritingLocked makes who calls it the writer, unless there is one.
+func (l *Link) takeWritingLocked() bool {
+	if !l.opened || l.writing {
+		return false
 	}
 	l.writing = true
 	l.work.Add(1)
-	cork := l.crowd && first == nil && l.ending == nil && len(l.pings)+len(l.pongs) == 0
-	go l.write(first, cork)
+	return true
 }
 
 func (l *Link) writableLocked() bool {

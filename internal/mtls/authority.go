@@ -110,8 +110,11 @@ func (a *Authority) KeyPEM() ([]byte, error) { return keyPEM(a.key) }
 
 // A Request says what certificate is wanted.
 type Request struct {
-	// Name becomes the subject's CN.
+	// Name becomes the subject's CN, unless there is a Subject.
 	Name string
+	// Subject is the whole subject in DIRAC's form, as [DN] writes it:
+	// "/C=ch/O=DIRAC/CN=alice". Empty: the CN alone.
+	Subject string
 	// DNS, URIs, Emails and IPs become subject alternative names, as they are.
 	// A URI with scheme spiffe must be a valid SPIFFE ID.
 	DNS, URIs, Emails []string
@@ -150,6 +153,10 @@ func (a *Authority) Issue(r Request) (*Issued, error) {
 	if err != nil {
 		return nil, err
 	}
+	subject, err := r.subject()
+	if err != nil {
+		return nil, err
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("key: %w", err)
@@ -160,7 +167,7 @@ func (a *Authority) Issue(r Request) (*Issued, error) {
 	}
 	template := &x509.Certificate{
 		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: r.Name},
+		RawSubject:            subject,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		BasicConstraintsValid: true,
 		DNSNames:              r.DNS,
@@ -186,7 +193,7 @@ func (a *Authority) Issue(r Request) (*Issued, error) {
 
 func (r Request) check() ([]*url.URL, error) {
 	switch {
-	case r.Name == "":
+	case r.Name == "" && r.Subject == "":
 		return nil, bus.Errorf(bus.CodeInvalidArgument, "the certificate needs a name")
 	case !r.Server && !r.Client:
 		return nil, bus.Errorf(bus.CodeInvalidArgument, "the certificate is for neither servers nor clients")
@@ -209,6 +216,22 @@ func (r Request) check() ([]*url.URL, error) {
 		uris = append(uris, uri)
 	}
 	return uris, nil
+}
+
+// subject is the subject in DER.
+func (r Request) subject() ([]byte, error) {
+	if r.Subject == "" {
+		der, err := asn1.Marshal(pkix.Name{CommonName: r.Name}.ToRDNSequence())
+		if err != nil {
+			return nil, bus.Errorf(bus.CodeInvalidArgument, "certificate: %v", err)
+		}
+		return der, nil
+	}
+	der, err := parseDN(r.Subject)
+	if err != nil {
+		return nil, bus.Errorf(bus.CodeInvalidArgument, "subject %q: %v: want a form such as /C=ch/O=DIRAC/CN=alice", r.Subject, err)
+	}
+	return der, nil
 }
 
 func (a *Authority) validity(r Request) (begin, end time.Time, err error) {

@@ -64,6 +64,67 @@ func TestAuthority(t *testing.T) {
 	}
 }
 
+// A certificate may have any subject that can be said in DIRAC's form, and says
+// it back; what is no such subject is refused, and why.
+func TestSubjectOfARequest(t *testing.T) {
+	t.Parallel()
+	ca, err := mtls.NewAuthority("test CA", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for said, want := range map[string]string{ // empty: what was said
+		"/C=ch/O=DIRAC/CN=alice":                       "",
+		"/DC=ch/DC=cern/OU=Users/CN=alice/CN=4711":     "",
+		"/O=Grid/CN=host/node.example.org":             "",
+		"/O=a b, c+d/CN=Robot: x (y)/emailAddress=a@b": "",
+		`/CN=a\x2FCN=b`:                                "",
+		`/CN=back\x5Cslash`:                            "",
+		"/1.2.3.4=x/UID=u/CN=a/=b":                     "",
+		"/c=ch/cn=alice":                               "/C=ch/CN=alice",
+		"/CN=José":                                     `/CN=Jos\xC3\xA9`,
+		`/CN=Jos\xc3\xa9`:                              `/CN=Jos\xC3\xA9`,
+		"/2.5.4.3=x":                                   "/CN=x",
+	} {
+		issued, err := ca.Issue(mtls.Request{Name: "other", Subject: said, Client: true})
+		if err != nil {
+			t.Errorf("%s: %v", said, err)
+			continue
+		}
+		if want == "" {
+			want = said
+		}
+		if got, err := mtls.DN(issued.Certificate.RawSubject); err != nil || got != want {
+			t.Errorf("%s: got %s, %v, want %s", said, got, err, want)
+		}
+	}
+	for said, want := range map[string]string{
+		"CN=alice":                         "does not begin with a slash",
+		"/":                                "is no attribute",
+		"/CN":                              "is no attribute",
+		"/alice/CN=x":                      "is no attribute",
+		"/=x":                              "is no attribute",
+		"/CN=":                             "CN has no value",
+		"/O=x/CN=/C=ch":                    "CN has no value",
+		"/XX=x":                            `no attribute "XX"`,
+		"/1.99.1=x":                        `no attribute "1.99.1"`,
+		"/2.05.4=x":                        `no attribute "2.05.4"`,
+		"/2=x":                             `no attribute "2"`,
+		"/C=che":                           "two letters",
+		"/C=1a":                            "two letters",
+		"/DC=é":                            "want ASCII",
+		`/CN=a\b`:                          `a backslash is written \x5C`,
+		`/CN=a\xZZ`:                        `a backslash is written \x5C`,
+		`/CN=\x`:                           `a backslash is written \x5C`,
+		`/CN=\xFF`:                         "not UTF-8",
+		"/CN=" + strings.Repeat("x", 4096): "at most 4096",
+	} {
+		_, err := ca.Issue(mtls.Request{Name: "x", Subject: said, Client: true})
+		if bus.CodeOf(err) != bus.CodeInvalidArgument || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.20q: got %v, want it to say %q", said, err, want)
+		}
+	}
+}
+
 func TestLoadAuthority(t *testing.T) {
 	t.Parallel()
 	ca, err := mtls.NewAuthority("test CA", time.Hour)

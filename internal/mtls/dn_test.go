@@ -82,6 +82,11 @@ func FuzzDN(f *testing.F) {
 					t.Fatalf("%q: byte %#x", got, got[i])
 				}
 			}
+			if again, err := parseDN(got); err == nil {
+				if back, err := DN(again); err != nil || back != got {
+					t.Fatalf("%q, read and written again: got %q, %v", got, back, err)
+				}
+			}
 		}
 		two, err := DN(derOf(t, []attr{cn(first), cn(second)}))
 		if err != nil {
@@ -92,4 +97,54 @@ func FuzzDN(f *testing.F) {
 			t.Fatalf("%q and %q: one attribute and two both print %q, %v", first, second, one, err)
 		}
 	})
+}
+
+// FuzzSameName: names that are taken for one are one in DIRAC's form.
+func FuzzSameName(f *testing.F) {
+	printable, err := asn1.Marshal(pkix.Name{Organization: []string{"x"}, CommonName: "alice"}.ToRDNSequence())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(printable, derOf(f, []attr{{"2.5.4.10", "x"}, cn("alice")}))
+	f.Add([]byte{0x30, 0}, []byte{0x30, 0})
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		if !sameName(a, b) {
+			return
+		}
+		one, err := DN(a)
+		other, errOther := DN(b)
+		if err != nil || errOther != nil || one == "" || one != other {
+			t.Errorf("%x and %x are taken for one: they are %q, %v and %q, %v", a, b, one, err, other, errOther)
+		}
+	})
+}
+
+func TestSameName(t *testing.T) {
+	t.Parallel()
+	printable, err := asn1.Marshal(pkix.Name{Organization: []string{"x"}, CommonName: "alice"}.ToRDNSequence())
+	if err != nil {
+		t.Fatal(err)
+	}
+	org := func(s string) attr { return attr{"2.5.4.10", s} }
+	for _, test := range []struct {
+		attrs []attr
+		want  bool
+	}{
+		{[]attr{org("x"), cn("alice")}, true},
+		{[]attr{org("x"), cn("Alice")}, false},
+		{[]attr{org("x"), cn("alice ")}, false},
+		{[]attr{cn("alice"), org("x")}, false},
+		{[]attr{org("x")}, false},
+		{[]attr{org("x"), cn("alice"), cn("1")}, false},
+		{[]attr{cn("x"), cn("alice")}, false},
+		{[]attr{org("x/CN=alice")}, false},
+		{nil, false},
+	} {
+		if got := sameName(printable, derOf(t, test.attrs)); got != test.want {
+			t.Errorf("/O=x/CN=alice and %v: got %t", test.attrs, got)
+		}
+	}
+	if sameName(derOf(t, nil), derOf(t, nil)) {
+		t.Error("names of nobody are taken for one")
+	}
 }

@@ -1,24 +1,14 @@
 package mtls
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"slices"
 	"time"
 )
 
-// Bounds on proxy certificates.
-const (
-	// MaxProxies bounds the proxy certificates of one chain.
-	MaxProxies = 8
-	// ProxySlack is how far a proxy certificate's time may reach beyond that of
-	// the certificate that signed it, at both ends. Tools begin proxies in the
-	// past, for clocks that do not agree (DIRAC: 15 minutes), also where the
-	// signer is younger than that. Each of a chain must be valid now in any
-	// case.
-	ProxySlack = 30 * time.Minute
-)
+// MaxProxies bounds the proxy certificates of one chain.
+const MaxProxies = 8
 
 // A Proxy is what a proxy certificate (RFC 3820) says beside whose it is. It is
 // immutable.
@@ -53,19 +43,13 @@ func isOldProxy(cert *x509.Certificate) bool {
 
 // checkProxies walks down from a verified user's certificate through the proxy
 // certificates below it, which are in the order in which they were sent: the
-// one that was shown first, the one that user signed last.
-func checkProxies(proxies []*x509.Certificate, user *x509.Certificate, now time.Time) (*Proxy, error) {
+// one that was shown first, the one that user signed last. It has no clock.
+func checkProxies(proxies []*x509.Certificate, user *x509.Certificate) (*Proxy, error) {
 	var facts Proxy
 	signer := user
 	for below, cert := range slices.Backward(proxies) {
 		if err := checkProxy(cert, signer); err != nil {
 			return nil, err
-		}
-		if now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
-			return nil, &tls.CertificateVerificationError{
-				UnverifiedCertificates: proxies,
-				Err:                    x509.CertificateInvalidError{Cert: cert, Reason: x509.Expired, Detail: "a proxy certificate is expired, or not valid yet"},
-			}
 		}
 		ext, _ := extension(cert, oidProxyInfo)
 		info, err := parseProxyInfo(ext.Value)
@@ -97,13 +81,74 @@ func checkProxies(proxies []*x509.Certificate, user *x509.Certificate, now time.
 	return &facts, nil
 }
 
+// checkProxyTimes checks that each proxy certificate is valid now. None needs to
+// be valid within the time of its signer: tools begin proxies in the past, for
+// clocks that do not agree, also where the signer is younger than that. What is
+// proven holds while all of the chain is valid.
+func checkProxyTimes(proxies []*x509.Certificate, now time.Time) error {
+	for _, cert := range proxies {
+		if now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
+			return &tls.CertificateVerificationError{
+				UnverifiedCertificates: proxies,
+				Err:                    x509.CertificateInvalidError{Cert: cert, Reason: x509.Expired, Detail: "a proxy certificate is expired, or not valid yet"},
+			}
+		}
+	}
+	return nil
+}
+
+// An Inspection is what a chain with proxy certificates says. Nobody has
+// verified its user's certificate, and no clock was asked.
+type Inspection struct {
+	Proxy
+	// User is the certificate of whom the proxies stand for.
+	User *x509.Certificate
+	// NotBefore and NotAfter are when all of the chain is valid, from the proxy
+	// that is shown to the user's certificate.
+	NotBefore, NotAfter time.Time
+}
+
+// InspectProxy looks at certificates, the one to show first, for somebody who
+// wants to know what they are. It is nil if the first one is not a proxy
+// certificate, and an error, of [bus.CodeUnauthenticated], if it is one that no
+// [Verifier] would take.
+func InspectProxy(certs []*x509.Certificate) (*Inspection, error) {
+	n := countProxies(certs)
+	switch {
+	case n == 0 && len(certs) > 1 && !certs[1].IsCA && isOldProxy(certs[0]):
+		return nil, refuseOldProxy()
+	case n == 0:
+		return nil, nil //nolint:nilnil // as it says
+	case n > MaxProxies:
+		return nil, refuseProxies(n)
+	case n == len(certs):
+		return nil, refuse("the user's certificate is not there with its proxy certificate")
+	}
+	user := certs[n]
+	proxy, err := checkProxies(certs[:n], user)
+	if err != nil {
+		return nil, err
+	}
+	i := &Inspection{Proxy: *proxy, User: user}
+	i.NotBefore, i.NotAfter = timeOf([][]*x509.Certificate{{user}}, certs[:n])
+	return i, nil
+}
+
+func refuseOldProxy() error {
+	return refuse("the proxy certificate is of a kind before RFC 3820, which is not accepted: make one of RFC 3820")
+}
+
+func refuseProxies(n int) error {
+	return refuse("the chain has %d proxy certificates: at most %d are allowed", n, MaxProxies)
+}
+
 // checkProxy checks one proxy certificate against the one that signed it, by
 // RFC 3820, sections 3 and 4.1.3, but for its time and its information.
 func checkProxy(cert, signer *x509.Certificate) error {
 	if len(cert.Raw) > MaxLeaf {
 		return refuse("a proxy certificate has %d bytes: at most %d are allowed", len(cert.Raw), MaxLeaf)
 	}
-	if !bytes.Equal(cert.RawIssuer, signer.RawSubject) {
+	if !sameName(cert.RawIssuer, signer.RawSubject) {
 		return refuse("a proxy certificate does not come from the certificate sent after it")
 	}
 	if _, ok := oneMoreCN(signer.RawSubject, cert.RawSubject); !ok {
@@ -122,9 +167,6 @@ func checkProxy(cert, signer *x509.Certificate) error {
 	}
 	if err := checkProxyUse(cert, signer); err != nil {
 		return err
-	}
-	if cert.NotBefore.Before(signer.NotBefore.Add(-ProxySlack)) || cert.NotAfter.After(signer.NotAfter.Add(ProxySlack)) {
-		return refuse("a proxy certificate is valid for longer than the one that signed it")
 	}
 	if fault := keyFault(cert); fault != "" {
 		return refuse("a proxy certificate has %s", fault)

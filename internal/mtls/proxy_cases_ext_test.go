@@ -45,7 +45,13 @@ func goodProxies(t *testing.T, alice holder) []proxyCase {
 		{what: "no key usage said", chain: alice.proxy(t, func(s *sketch) { s.KeyUsage = 0 })},
 		{what: "for clients", chain: alice.proxy(t, func(s *sketch) { s.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })},
 		{what: "an RSA key", chain: alice.proxy(t, func(s *sketch) { s.key = rsaKey(t, 2048) }).proxy(t)},
-		{what: "a few minutes longer than its signer", chain: alice.proxy(t, func(s *sketch) { s.NotAfter = alice.certs[0].NotAfter.Add(mtls.ProxySlack) })},
+		{what: "longer than its signer, which ends it", chain: alice.proxy(t, func(s *sketch) { s.NotAfter = alice.certs[0].NotAfter.Add(24 * time.Hour) })},
+		{what: "longer than the proxy that signed it, which ends it", chain: one.proxy(t, func(s *sketch) { s.NotAfter = alice.certs[0].NotAfter })},
+		{what: "older than its signer", chain: alice.proxy(t, func(s *sketch) { s.NotBefore = alice.certs[0].NotBefore.Add(-24 * time.Hour) })},
+		{what: "names written anew in another type of string", chain: alice.proxy(t, func(s *sketch) {
+			s.RawSubject = nameOf(t, utf8Text("alice"), utf8Text("4711"))
+			s.RawIssuer = nameOf(t, utf8Text("alice"))
+		})},
 		{what: "an extension that is not critical", chain: alice.proxy(t, extra(pkix.Extension{Id: []int{1, 2, 3}, Value: []byte{5, 0}}))},
 	}
 }
@@ -76,6 +82,9 @@ func badProxies(t *testing.T, p pki, alice, bob holder) []proxyCase {
 	past := forged(func(c *x509.Certificate) {
 		c.NotBefore, c.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Minute)
 	})
+	next := forged(func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().Add(time.Minute), time.Now().Add(time.Hour)
+	})
 	return []proxyCase{
 		{what: "signed by somebody else", chain: alice.proxy(t, func(s *sketch) { s.signer = bob.key }), says: "signature is not that of"},
 		{what: "signed by itself", chain: alice.proxy(t, func(s *sketch) { s.signer = s.key }), says: "signature is not that of"},
@@ -93,9 +102,9 @@ func badProxies(t *testing.T, p pki, alice, bob holder) []proxyCase {
 		{what: "of an expired certificate", chain: past.proxy(t), says: "expired"},
 		{what: "expired", chain: alice.proxy(t, func(s *sketch) { s.NotAfter = time.Now().Add(-time.Second) }), says: "expired"},
 		{what: "expired above a good one", chain: alice.proxy(t, func(s *sketch) { s.NotAfter = time.Now().Add(-time.Second) }).proxy(t), says: "expired"},
+		{what: "expired below a good one", chain: one.proxy(t, func(s *sketch) { s.NotAfter = time.Now().Add(-time.Second) }), says: "expired"},
+		{what: "of a certificate that is not valid yet", chain: next.proxy(t), says: "not valid yet"},
 		{what: "not valid yet", chain: alice.proxy(t, func(s *sketch) { s.NotBefore = time.Now().Add(time.Minute) }), says: "not valid yet"},
-		{what: "longer than its signer", chain: alice.proxy(t, func(s *sketch) { s.NotAfter = alice.certs[0].NotAfter.Add(mtls.ProxySlack + time.Second) }), says: "for longer than the one that signed it", loose: true},
-		{what: "older than its signer", chain: alice.proxy(t, func(s *sketch) { s.NotBefore = alice.certs[0].NotBefore.Add(-mtls.ProxySlack - time.Second) }), says: "for longer than the one that signed it", loose: true},
 		{what: "beyond path length 0", chain: alice.proxy(t, pathLength(0)).proxy(t), says: "allows 0 more below it, and has 1"},
 		{what: "beyond path length 1", chain: alice.proxy(t, pathLength(1)).proxy(t).proxy(t), says: "allows 1 more below it, and has 2"},
 		{what: "beyond the length of one further down", chain: one.proxy(t, pathLength(0)).proxy(t, pathLength(5)), says: "allows 0 more below it, and has 1"},
@@ -107,6 +116,11 @@ func badProxies(t *testing.T, p pki, alice, bob holder) []proxyCase {
 		{what: "another's name", chain: alice.proxy(t, subject(below(bob.certs[0].RawSubject, cn("1")))), says: "subject is not its issuer's and one more"},
 		{what: "its issuer's name", chain: alice.proxy(t, subject(aliceName)), says: "subject is not its issuer's and one more"},
 		{what: "the name of the CA's next", chain: alice.proxy(t, subject(below(ca.certs[0].RawSubject, cn("bob")))), says: "subject is not its issuer's and one more"},
+		{what: "its issuer's name in other letters", chain: alice.proxy(t, subject(nameOf(t, utf8Text("Alice"), utf8Text("1")))), says: "subject is not its issuer's and one more", loose: true},
+		{what: "its issuer's name with spaces", chain: alice.proxy(t, subject(nameOf(t, utf8Text(" alice"), utf8Text("1")))), says: "subject is not its issuer's and one more", loose: true},
+		{what: "its issuer's name and more in one part", chain: alice.proxy(t, subject(nameOf(t, utf8Text("alice/CN=1"), utf8Text("1")))), says: "subject is not its issuer's and one more"},
+		{what: "two names in one part", chain: alice.proxy(t, subject(nameOfParts(t, pkix.RelativeDistinguishedNameSET{cn("alice"), cn("1")}))), says: "subject is not its issuer's and one more"},
+		{what: "two more names in one part", chain: alice.proxy(t, subject(nameOfParts(t, pkix.RelativeDistinguishedNameSET{cn("alice")}, pkix.RelativeDistinguishedNameSET{cn("1"), cn("2")}))), says: "subject is not its issuer's and one more"},
 		{what: "an empty name", chain: alice.proxy(t, subject(below(aliceName, cn("")))), says: "subject is not its issuer's and one more", loose: true},
 		{what: "alternative names", chain: alice.proxy(t, func(s *sketch) { s.DNSNames = []string{"bob"} }), says: "alternative names"},
 		{what: "alternative names of the issuer", chain: alice.proxy(t, extra(pkix.Extension{Id: []int{2, 5, 29, 18}, Value: []byte{0x30, 3, 0x82, 1, 'a'}})), says: "alternative names"},

@@ -1,6 +1,7 @@
 package mtls_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -115,6 +116,92 @@ func TestProxiesAsOpenSSLSeesThem(t *testing.T) {
 	}
 }
 
+// The proxies that the openssl command makes are accepted: it writes the subject
+// anew, as UTF8String, where the user's own is a PrintableString.
+func TestProxyMadeByOpenSSL(t *testing.T) {
+	t.Parallel()
+	tool, err := exec.LookPath("openssl")
+	if err != nil {
+		t.Skip("openssl is not installed: there is nothing to make a proxy with")
+	}
+	p := newPKI(t, "test CA")
+	user, err := p.ca.Issue(mtls.Request{Name: "alice", Client: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	key, err := user.KeyPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{
+		"user.pem": user.CertPEM(), "user.key": key,
+		"ext": []byte("proxyCertInfo = critical, language:id-ppl-inheritAll\nkeyUsage = critical, digitalSignature\n"),
+	} {
+		if err := os.WriteFile(at(name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{
+		{"req", "-new", "-newkey", "rsa:2048", "-nodes", "-utf8", "-subj", "/CN=alice/CN=4711", "-keyout", at("proxy.key"), "-out", at("proxy.csr")},
+		{"x509", "-req", "-in", at("proxy.csr"), "-CA", at("user.pem"), "-CAkey", at("user.key"), "-set_serial", "4711", "-days", "1000", "-extfile", at("ext"), "-out", at("proxy.pem")},
+	} {
+		if out, err := exec.CommandContext(t.Context(), tool, args...).CombinedOutput(); err != nil {
+			t.Fatalf("openssl %s: %v\n%s", args[0], err, out)
+		}
+	}
+	pair, err := tls.LoadX509KeyPair(at("proxy.pem"), at("proxy.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.HasPrefix(pair.Leaf.RawSubject[2:], user.Certificate.RawSubject[2:]) { // behind the lengths
+		t.Fatal("openssl has not written the name anew: this test shows nothing")
+	}
+	proof, err := newVerifier(t, p, mtls.Policy{Proxies: true}).Certificates([]*x509.Certificate{pair.Leaf, user.Certificate})
+	if err != nil || proof.Peer.Name != "cn:alice" || proof.Proxy.Subject != "/CN=alice/CN=4711" || !proof.Peer.NotAfter.Equal(user.Certificate.NotAfter) {
+		t.Errorf("got %+v, %v, want alice until %v", proof, err, user.Certificate.NotAfter)
+	}
+}
+
+// What somebody sees who looks at a proxy, without CAs and clock, is what a
+// verifier makes of it.
+func TestInspectProxy(t *testing.T) {
+	t.Parallel()
+	p, cases := allProxies(t)
+	verifier := newVerifier(t, p, mtls.Policy{Proxies: true})
+	// What clocks and CAs say, and what is wrong with the user's own certificate.
+	unseen := []string{"expired", "not valid yet", "not signed by a CA that is trusted here", "not valid", "any use", "no name that may connect here", "before RFC 3820", "not"}
+	for _, test := range cases {
+		seen, err := mtls.InspectProxy(test.chain.certs)
+		proof, refused := verifier.Certificates(test.chain.certs)
+		switch {
+		case refused != nil:
+			if err == nil && !slices.Contains(unseen, test.says) {
+				t.Errorf("%s: got %+v, want that it is refused: %v", test.what, seen, refused)
+			}
+		case err != nil || seen == nil:
+			t.Errorf("%s: got %v, want what it is", test.what, err)
+		case seen.Proxy != *proof.Proxy || !seen.NotAfter.Equal(proof.Peer.NotAfter) || !seen.User.Equal(proof.Chain[0]):
+			t.Errorf("%s: got %+v, want what is proven: %+v", test.what, seen, proof)
+		}
+	}
+	alice := holderOf(t, p.client)
+	old := alice.proxy(t, func(s *sketch) { s.info.Id, s.RawSubject = nil, below(alice.certs[0].RawSubject, cn("proxy")) })
+	if seen, err := mtls.InspectProxy(old.certs); seen != nil || err == nil || !strings.Contains(err.Error(), "before RFC 3820") {
+		t.Errorf("of Globus 2: got %v, %v", seen, err)
+	}
+	expired := alice.proxy(t, func(s *sketch) { s.NotAfter = time.Now().Add(-time.Second) })
+	if seen, err := mtls.InspectProxy(expired.certs); err != nil || !seen.NotAfter.Before(time.Now()) {
+		t.Errorf("expired: got %v, %v, want to see that", seen, err)
+	}
+	for what, certs := range map[string][]*x509.Certificate{"a user's": alice.certs, "with its CA's": {alice.certs[0], p.ca.Certificate()}, "none": nil} {
+		if seen, err := mtls.InspectProxy(certs); seen != nil || err != nil {
+			t.Errorf("%s: got %v, %v, want nothing", what, seen, err)
+		}
+	}
+}
+
 // Who has somebody's certificates, and not the key, is nobody: also where the
 // server has just verified them.
 func TestProxyWithoutItsKey(t *testing.T) {
@@ -179,7 +266,7 @@ func TestProxiesResume(t *testing.T) {
 
 	// The proxy's user expires meanwhile, and the proxy does not.
 	user := holderOf(t, f.p.issue(t, mtls.Request{Name: "alice", Client: true, Validity: time.Hour}))
-	end := user.certs[0].NotAfter.Add(mtls.ProxySlack)
+	end := user.certs[0].NotAfter.Add(24 * time.Hour)
 	lasting := f.agent()
 	lasting.creds.Certificate = user.proxy(t, func(s *sketch) { s.NotAfter = end }).tls()
 	arrives(grid, lasting, false)

@@ -121,6 +121,29 @@ func below(name []byte, parts ...pkix.AttributeTypeAndValue) []byte {
 	return der
 }
 
+// nameOf returns a name in DER of one common name for each part.
+func nameOf(t testing.TB, values ...any) []byte {
+	t.Helper()
+	var parts pkix.RDNSequence
+	for _, value := range values {
+		parts = append(parts, pkix.RelativeDistinguishedNameSET{{Type: oidCN, Value: value}})
+	}
+	return nameOfParts(t, parts...)
+}
+
+func nameOfParts(t testing.TB, parts ...pkix.RelativeDistinguishedNameSET) []byte {
+	t.Helper()
+	der, err := asn1.Marshal(pkix.RDNSequence(parts))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func utf8Text(s string) asn1.RawValue {
+	return asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: []byte(s)}
+}
+
 func cn(s string) pkix.AttributeTypeAndValue {
 	return pkix.AttributeTypeAndValue{Type: oidCN, Value: s}
 }
@@ -150,6 +173,9 @@ func (h holder) proxy(t testing.TB, changes ...func(*sketch)) holder {
 	}
 	parent := *h.certs[0]
 	parent.PublicKey = s.signer.Public()
+	if s.RawIssuer != nil {
+		parent.RawSubject = s.RawIssuer
+	}
 	der, err := x509.CreateCertificate(rand.Reader, s.Certificate, &parent, s.key.Public(), s.signer)
 	if err != nil {
 		t.Fatal(err)

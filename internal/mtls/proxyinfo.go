@@ -124,26 +124,43 @@ func hasExtension(cert *x509.Certificate, id asn1.ObjectIdentifier) bool {
 // name, and returns that name. Both are names in DER.
 func oneMoreCN(issuer, subject []byte) (name string, ok bool) {
 	above, below := partsOf(issuer), partsOf(subject)
-	// Whole parts are compared: in DER no part is the beginning of another.
-	rest, longer := bytes.CutPrefix(below, above)
-	if !longer || len(above) == 0 {
+	n := len(above)
+	if n == 0 || len(below) != n+1 || !sameParts(above, below[:n]) {
 		return "", false
 	}
-	var part pkix.RelativeDistinguishedNameSET
-	tail, err := asn1.Unmarshal(rest, &part)
-	if err != nil || len(tail) > 0 || len(part) != 1 || !part[0].Type.Equal(oidCommonName) {
+	last := below[n]
+	if len(last) != 1 || !last[0].Type.Equal(oidCommonName) {
 		return "", false
 	}
-	name, ok = part[0].Value.(string)
+	name, ok = last[0].Value.(string)
 	return name, ok && name != ""
 }
 
-// partsOf returns what stands in a name's sequence; nothing, if it is none.
-func partsOf(name []byte) []byte {
-	var seq asn1.RawValue
-	rest, err := asn1.Unmarshal(name, &seq)
-	if err != nil || len(rest) > 0 || seq.Class != asn1.ClassUniversal || seq.Tag != asn1.TagSequence {
+// sameName tells whether two names in DER, which are not empty, are one.
+func sameName(a, b []byte) bool {
+	parts := partsOf(a)
+	return parts != nil && sameParts(parts, partsOf(b))
+}
+
+// sameParts compares names part by part, and attribute by attribute, in their
+// order: by kind and text, whatever type of string that is in, for tools write
+// the names of others anew in the type that they like. Nothing is folded: names
+// that are the same here are the same in DIRAC's form ([DN]).
+func sameParts(a, b pkix.RDNSequence) bool {
+	return slices.EqualFunc(a, b, func(a, b pkix.RelativeDistinguishedNameSET) bool {
+		return slices.EqualFunc(a, b, func(a, b pkix.AttributeTypeAndValue) bool {
+			one, isText := a.Value.(string)
+			other, areText := b.Value.(string)
+			return isText && areText && one == other && a.Type.Equal(b.Type)
+		})
+	})
+}
+
+// partsOf reads a name in DER; nothing, if it is none, or empty.
+func partsOf(name []byte) pkix.RDNSequence {
+	var parts pkix.RDNSequence
+	if rest, err := asn1.Unmarshal(name, &parts); err != nil || len(rest) > 0 || len(parts) == 0 {
 		return nil
 	}
-	return seq.Bytes
+	return parts
 }

@@ -179,7 +179,7 @@ func (t *trust) verify(certs []*x509.Certificate, now time.Time) (*Proof, error)
 	case n > 0 && !t.policy.Proxies:
 		return nil, refuse("proxy certificates are not accepted here")
 	case n > MaxProxies:
-		return nil, refuse("the chain has %d proxy certificates: at most %d are allowed", n, MaxProxies)
+		return nil, refuseProxies(n)
 	case n == len(certs):
 		return nil, refuse("the user's certificate was not sent with its proxy certificate")
 	}
@@ -190,7 +190,10 @@ func (t *trust) verify(certs []*x509.Certificate, now time.Time) (*Proof, error)
 	proof := &Proof{Chain: chains[0], Shown: certs[0]}
 	proof.from, proof.until = timeOf(chains, certs[:n])
 	if n > 0 {
-		if proof.Proxy, err = checkProxies(certs[:n], chains[0][0], now); err != nil {
+		if proof.Proxy, err = checkProxies(certs[:n], chains[0][0]); err != nil {
+			return nil, err
+		}
+		if err := checkProxyTimes(certs[:n], now); err != nil {
 			return nil, err
 		}
 	}
@@ -209,7 +212,7 @@ func (t *trust) endEntity(certs []*x509.Certificate, now time.Time) ([][]*x509.C
 	chains, err := verifyAnew(certs, t.pool, now)
 	if err != nil {
 		if t.policy.Proxies && isOldProxy(certs[0]) {
-			return nil, refuse("the proxy certificate is of a kind before RFC 3820, which is not accepted: make one of RFC 3820")
+			return nil, refuseOldProxy()
 		}
 		return nil, err
 	}

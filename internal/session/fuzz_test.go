@@ -155,7 +155,7 @@ func (h *hostile) bounds() {
 	if h.grown {
 		bound *= latestBound
 	}
-	unsent, taken := 0, uint64(0)
+	unsent, written, taken := 0, s.unacknowledged(), uint64(0)
 	s.EachUnsent(func([]byte, uint64) { unsent++ })
 	for _, size := range h.sizes {
 		taken += Cost(size)
@@ -163,15 +163,15 @@ func (h *hostile) bounds() {
 	switch {
 	case s.kept(Bulk) > bound || s.kept(Urgent) > s.buffer || s.kept(Bulk)+s.kept(Urgent) != s.Queued():
 		h.t.Fatalf("kept: %d and %d bytes, %d together, bound %d", s.kept(Bulk), s.kept(Urgent), s.Queued(), s.buffer)
-	case s.acked > s.written || s.sent.len() != int(s.written-s.acked) || s.Repeated() > s.sent.len():
-		h.t.Fatalf("%d frames kept, %d written again, of %d with %d acknowledged", s.sent.len(), s.Repeated(), s.written, s.acked)
+	case s.acked > s.written || written != int(s.written-s.acked) || s.Repeated() > written:
+		h.t.Fatalf("%d frames kept, %d written again, of %d with %d acknowledged", written, s.Repeated(), s.written, s.acked)
 	case s.spent > s.credit || s.credit > s.granted+s.spent:
 		h.t.Fatalf("credit: %d spent, %d had, %d granted", s.spent, s.credit, s.granted)
 	case taken > s.grant || s.consumed-s.released != taken:
 		h.t.Fatalf("credit: %d bytes are in use, the session says %d, %d were granted", taken, s.consumed-s.released, s.grant)
 	case len(s.asked) != len(s.numbers) || len(s.revoked) > len(s.asked) || len(s.latest) > unsent:
 		h.t.Fatalf("%d, %d asked, %d revoked; %d of class latest of %d unsent", len(s.asked), len(s.numbers), len(s.revoked), len(s.latest), unsent)
-	case s.seen > s.arrived || s.Unacknowledged() > s.sent.len() || s.Memory() < s.Queued():
+	case s.seen > s.arrived || s.Unacknowledged() > written || s.Memory() < s.Queued():
 		h.t.Fatalf("%+v", s)
 	}
 }

@@ -124,17 +124,16 @@ func TestMemory(t *testing.T) {
 			t.Errorf("%s: got %d bytes, want %d to %d", what, got, least, most)
 		}
 	}
-	// A storage that was used before may come with as much as is kept of one.
-	const kept = maxPooled + maxPooledFrames*recordSize
+	const most = maxChunk // of what is not used yet
 	want("at the beginning", 0, 0)
 	for tag := range uint64(1000) {
 		s.PutRequest(request(300), tag+1)
 	}
-	want("unsent", 300_000+1000*recordSize, 2*300_000+kept)
+	want("unsent", 300_000+1000*recordSize, 300_000+1000*recordSize+most)
 	for s.Writable() {
 		s.AppendFrames(nil, 1<<20)
 	}
-	want("unacknowledged", 300_000+1000*requestSize, 2*300_000+1000*requestSize+kept)
+	want("unacknowledged", 300_000+1000*(recordSize+requestSize), 300_000+1000*(recordSize+requestSize)+most)
 	if _, err := s.Acked(1000, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -147,5 +146,5 @@ func TestMemory(t *testing.T) {
 	want("at rest", 0, 0)
 	s.Put(Urgent, answer(1))
 	s.PutLatest("k", data(5000))
-	want("one answer, one frame in a slot", 5000+slotSize+2*recordSize, 5000+slotSize+2*kept)
+	want("one answer, one frame in a slot", 5000+slotSize+2*recordSize, 5000+slotSize+2*minChunk)
 }

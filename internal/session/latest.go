@@ -6,7 +6,6 @@ package session
 type slot struct {
 	key   string
 	frame []byte
-	next  *slot // of the same queue
 }
 
 // slotSize is about what a slot takes beside its frame, in bytes: itself, its
@@ -48,7 +47,7 @@ func (s *Session) Replace(key string, frame []byte) bool {
 func (s *Session) LatestRoom(size int) bool { return s.kept(Bulk)+size <= latestBound*s.buffer }
 
 func (s *Session) replace(old *slot, frame []byte) {
-	s.lanes[Bulk].loose += len(frame) - len(old.frame)
+	s.lanes[Bulk].resized(len(frame) - len(old.frame))
 	old.set(frame)
 }
 
@@ -67,7 +66,7 @@ func (s *Session) PutLatest(key string, frame []byte) {
 	s.latest[key] = put
 	s.mostLatest = max(s.mostLatest, len(s.latest))
 	s.order++
-	s.lanes[Bulk].pushSlot(record{order: s.order, lane: Bulk}, put)
+	s.lanes[Bulk].pushSlot(record{order: s.order}, put)
 }
 
 // begun is for the oldest slot, whose frame is written: it is not replaced any

@@ -72,9 +72,9 @@ func TestLatestIsAccountedFor(t *testing.T) {
 	s := New(1<<20, 1<<20, 1000)
 	want := func(what string, queued, unacked int) {
 		t.Helper()
-		if got := s.Queued(); got != queued+unacked || s.kept(Bulk) != queued+unacked || s.unacked[Bulk] != unacked {
+		if got := s.Queued(); got != queued+unacked || s.kept(Bulk) != queued+unacked || s.lanes[Bulk].written != unacked {
 			t.Errorf("%s: %d bytes queued, %d of bulk kept, %d unacknowledged; want %d, %d, %d",
-				what, got, s.kept(Bulk), s.unacked[Bulk], queued+unacked, queued+unacked, unacked)
+				what, got, s.kept(Bulk), s.lanes[Bulk].written, queued+unacked, queued+unacked, unacked)
 		}
 		if room := 1000 - queued - unacked; room >= 0 && !s.Room(Bulk, room) || s.Room(Bulk, max(room, 0)+1) {
 			t.Errorf("%s: there is not room for %d bytes and no more", what, room)
@@ -100,7 +100,7 @@ func TestLatestIsAccountedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("all acknowledged", 0, 0)
-	if s.Memory() != 0 || s.lanes[Bulk] != (queue{}) || s.sent != (queue{}) {
+	if s.Memory() != 0 || s.lanes != [2]queue{} {
 		t.Errorf("something is left: %+v", s)
 	}
 }
@@ -153,7 +153,7 @@ func TestReplacedFramesGiveMemoryBack(t *testing.T) {
 		s.PutLatest(key, data(100))
 	}
 	held := 0
-	for slot := s.lanes[Bulk].slots; slot != nil; slot = slot.next {
+	for _, slot := range s.latest {
 		held += cap(slot.frame)
 	}
 	if held > 100*256 {

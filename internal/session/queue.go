@@ -1,172 +1,183 @@
 package session
 
-import "sync"
-
-// A record is one frame in a queue, its bytes standing in the queue's buffer or
-// in a slot. It has no pointer: there are many, and they are copied all day.
-type record struct {
-	size    int    // of the frame's bytes in the buffer, its number left out
-	order   uint64 // when it was put, among all lanes
-	tag     uint64 // whose frame it is; 0: nobody waits
-	kind    uint8  // what its tag waits for
-	lane    Lane
-	slotted bool // the queue's next slot holds the bytes
-}
-
-// recordSize is what a record takes, in bytes.
-const recordSize = 32
-
-// storage is what a queue needs while it holds something. An empty queue
-// holds none, so that an idle session costs nothing.
-type storage struct {
-	buf  []byte
-	recs []record
-}
-
-// What is kept of a queue for the next one: a buffer of so many bytes, a list
-// of so many frames.
-const (
-	maxPooled       = 256 << 10
-	maxPooledFrames = 4 << 10
-)
-
-var storages = sync.Pool{New: func() any { return new(storage) }}
-
-// A queue is a first-in first-out list of frames in one buffer.
+// A queue is a first-in first-out list of frames: first those that are written,
+// until their ack comes, then those that are not. A frame stays where it was put,
+// and is copied only when it is written. An empty queue holds nothing, so that an
+// idle session costs nothing.
 type queue struct {
-	*storage
-	firstByte int
-	firstRec  int
-	slots     *slot // the first of its slots, in the order of their records
-	lastSlot  *slot
-	loose     int // bytes in slots
+	head   place // the oldest frame
+	unsent place // the oldest that is not written
+	again  place // the next to be written again after a resume
+	tail   *chunk
+
+	written int // bytes of frames that are written
+	waiting int // bytes of frames that are not
+	chunked int // bytes of the chunks
+	loose   int // bytes of frames in slots
+	slots   int
+	holes   int // frames that were taken back
 }
 
-func (q *queue) empty() bool { return q.storage == nil }
+// empty tells whether nothing waits to be written.
+func (q *queue) empty() bool { return q.unsent.end() }
 
 // bytes returns how many bytes of frames it holds.
-func (q *queue) bytes() int {
-	if q.storage == nil {
-		return 0
-	}
-	return len(q.buf) - q.firstByte + q.loose
-}
-
-// len returns how many frames it holds.
-func (q *queue) len() int {
-	if q.storage == nil {
-		return 0
-	}
-	return len(q.recs) - q.firstRec
-}
+func (q *queue) bytes() int { return q.written + q.waiting }
 
 // memory returns how many bytes it takes, those it does not use yet included.
-func (q *queue) memory() int {
-	if q.storage == nil {
-		return 0
-	}
-	return cap(q.buf) + q.loose + cap(q.recs)*recordSize
-}
+func (q *queue) memory() int { return q.chunked + q.loose + q.slots*slotSize }
 
 // push adds a frame.
 func (q *queue) push(r record, frame []byte) {
-	if q.storage == nil {
-		q.storage = storages.Get().(*storage)
-	}
-	if len(q.buf)+len(frame) > cap(q.buf) || len(q.recs) == cap(q.recs) {
-		q.compact()
-	}
-	r.size = len(frame)
-	q.buf = append(q.buf, frame...)
-	q.recs = append(q.recs, r)
+	r.size = uint32(len(frame)) // far less than 4 GiB: the peer's limit is
+	q.room(recordSize+len(frame)).append(r, frame)
+	q.waiting += len(frame)
 }
 
 // pushSlot adds a frame that is in a slot.
 func (q *queue) pushSlot(r record, put *slot) {
-	r.slotted = true
-	q.push(r, nil)
-	if q.slots == nil {
-		q.slots = put
+	c := q.room(recordSize)
+	r.where, r.size = slotted, uint32(len(c.slots))
+	c.append(r, nil)
+	c.slots = append(c.slots, put)
+	q.slots++
+	q.resized(len(put.frame))
+}
+
+// resized is for an unsent frame in a slot that became larger by so many bytes.
+func (q *queue) resized(more int) {
+	q.loose += more
+	q.waiting += more
+}
+
+// room returns the last chunk, which has room for so many bytes.
+func (q *queue) room(size int) *chunk {
+	if q.tail != nil && q.tail.room() >= size {
+		return q.tail
+	}
+	c := newChunk(q.tail, size)
+	q.chunked += cap(c.buf)
+	if q.tail == nil {
+		q.head.chunk, q.unsent.chunk, q.again.chunk = c, c, c
 	} else {
-		q.lastSlot.next = put
+		q.tail.next = c
+		q.unsent.settle()
+		q.again.settle()
 	}
-	q.lastSlot = put
-	q.loose += len(put.frame)
+	q.tail = c
+	return c
 }
 
-// compact moves what is left to the front, of what is more than half free: each
-// byte is moved at most once on average.
-func (q *queue) compact() {
-	if q.firstByte > len(q.buf)/2 {
-		q.buf = q.buf[:copy(q.buf, q.buf[q.firstByte:])]
-		q.firstByte = 0
-	}
-	if q.firstRec > len(q.recs)/2 {
-		q.recs = q.recs[:copy(q.recs, q.recs[q.firstRec:])]
-		q.firstRec = 0
-	}
-}
-
-// first returns the oldest frame; the queue must not be empty. The bytes are
-// good until the next push or pop.
+// first returns the oldest frame that is not written; there must be one. Its bytes
+// are good until it is dropped, or replaced in its slot.
 func (q *queue) first() (record, []byte) {
-	r := q.recs[q.firstRec]
-	if r.slotted {
-		return r, q.slots.frame
+	r := q.unsent.record()
+	return r, q.unsent.frame(r)
+}
+
+// number notes that the first is written: r, of size bytes, with number n.
+func (q *queue) number(r record, size int, n uint64) {
+	q.unsent.number(n)
+	q.unsent.step(r)
+	q.waiting -= size
+	q.written += size
+}
+
+// revoke takes the first away, which is in no slot.
+func (q *queue) revoke(r record) {
+	q.unsent.revoke()
+	q.unsent.step(r)
+	q.waiting -= int(r.size)
+	q.holes++
+	q.trim()
+}
+
+// oldest returns the oldest frame that is written, if n is its number.
+func (q *queue) oldest(n uint64) (r record, ok bool) {
+	if q.head == q.unsent {
+		return record{}, false
 	}
-	return r, q.buf[q.firstByte : q.firstByte+r.size]
+	r = q.head.record()
+	return r, r.order == n
 }
 
-// firstSize returns the size of the oldest frame.
-func (q *queue) firstSize() int {
-	if r := &q.recs[q.firstRec]; !r.slotted {
-		return r.size
+// drop takes the oldest away, which is written.
+func (q *queue) drop(r record) {
+	size := int(r.size)
+	if r.where == slotted {
+		slot := &q.head.slots[r.size]
+		size = len((*slot).frame)
+		*slot = nil
+		q.slots--
+		q.loose -= size
 	}
-	return len(q.slots.frame)
+	q.written -= size
+	q.pass(r)
+	q.trim()
 }
 
-// at returns the frame that has i others before it, whose bytes begin after
-// offset others. It is in no slot.
-func (q *queue) at(i, offset int) []byte {
-	begin := q.firstByte + offset
-	return q.buf[begin : begin+q.recs[q.firstRec+i].size]
+// trim drops what was taken back, up to the oldest that was not.
+func (q *queue) trim() {
+	for q.holes > 0 && q.head != q.unsent {
+		r := q.head.record()
+		if r.where != revoked {
+			return
+		}
+		q.holes--
+		q.pass(r)
+	}
 }
 
-// each calls f with each frame, the oldest first.
-func (q *queue) each(f func(r record, frame []byte)) {
-	if q.storage == nil {
+// pass moves the head on, and frees what is behind it.
+func (q *queue) pass(r record) {
+	c := q.head.chunk
+	if q.again == q.head {
+		q.again.step(r)
+	}
+	q.head.step(r)
+	switch {
+	case q.head.end():
+		*q = queue{}
+	case q.head.chunk != c:
+		q.chunked -= cap(c.buf)
+	default:
 		return
 	}
-	at, slot := q.firstByte, q.slots
-	for _, r := range q.recs[q.firstRec:] {
-		if r.slotted {
-			f(r, slot.frame)
-			slot = slot.next
-			continue
+	c.free()
+}
+
+// repeat returns the written frame of number n, if it is here, for frames that
+// are asked for in order from [queue.rewind] on.
+func (q *queue) repeat(n uint64) ([]byte, bool) {
+	for q.again != q.unsent {
+		r := q.again.record()
+		if r.where != revoked && r.order >= n {
+			return q.again.frame(r), r.order == n
 		}
-		f(r, q.buf[at:at+r.size])
-		at += r.size
+		q.again.step(r)
+	}
+	return nil, false
+}
+
+// rewind makes the oldest the next to be written again.
+func (q *queue) rewind() { q.again = q.head }
+
+// eachWritten calls f with each frame that is written, the oldest first.
+func (q *queue) eachWritten(f func(r record, frame []byte)) { q.each(q.head, q.unsent, f) }
+
+// eachUnsent calls f with each frame that is not written, the oldest first.
+func (q *queue) eachUnsent(f func(r record, frame []byte)) {
+	if q.tail != nil {
+		q.each(q.unsent, place{q.tail, len(q.tail.buf)}, f)
 	}
 }
 
-// pop takes the oldest frame away.
-func (q *queue) pop() {
-	r := &q.recs[q.firstRec]
-	if r.slotted {
-		q.loose -= len(q.slots.frame)
-		if q.slots = q.slots.next; q.slots == nil {
-			q.lastSlot = nil
+func (q *queue) each(from, to place, f func(r record, frame []byte)) {
+	for from != to {
+		r := from.record()
+		if r.where != revoked {
+			f(r, from.frame(r))
 		}
-	}
-	q.firstByte += r.size
-	q.firstRec++
-	if q.firstRec < len(q.recs) {
-		return
-	}
-	s := q.storage
-	q.storage, q.firstByte, q.firstRec = nil, 0, 0 // it has no slots any more
-	if cap(s.buf) <= maxPooled && cap(s.recs) <= maxPooledFrames {
-		s.buf, s.recs = s.buf[:0], s.recs[:0]
-		storages.Put(s)
+		from.step(r)
 	}
 }

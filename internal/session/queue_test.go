@@ -3,49 +3,73 @@ package session
 import (
 	"bytes"
 	"fmt"
-	"reflect"
 	"slices"
 	"testing"
 
 	"busd/internal/wire"
 )
 
-// A queue gives back what it was given, byte for byte, whatever it does with
-// its buffer.
+// unacknowledged counts the frames that are written and not acknowledged.
+func (s *Session) unacknowledged() (n int) {
+	for lane := range s.lanes {
+		s.lanes[lane].eachWritten(func(record, []byte) { n++ })
+	}
+	return n
+}
+
+// A queue gives back what it was given, byte for byte, as long as it is kept:
+// unsent, written, and written again.
 func TestQueue(t *testing.T) {
 	t.Parallel()
 	var q queue
-	var next, oldest uint64
-	check := func() {
-		r, b := q.first()
-		if r.tag != oldest || !bytes.Equal(b, bytes.Repeat([]byte{byte(oldest)}, int(oldest%97)+1)) {
-			t.Fatalf("frame %d: got tag %d, %d bytes", oldest, r.tag, len(b))
+	var put, written, dropped uint64
+	size := func(n uint64) int { return 1 + int(n*n%97) + int(n%11/10)*int(n%7)*15_000 }
+	check := func(what string, n uint64, frame []byte) {
+		t.Helper()
+		if !bytes.Equal(frame, bytes.Repeat([]byte{byte(n)}, size(n))) {
+			t.Fatalf("%s frame %d: got %d bytes, want %d", what, n, len(frame), size(n))
 		}
-		q.pop()
-		oldest++
 	}
-	for round := range 2000 {
+	for round := range uint64(2000) {
 		for range round%13 + 1 {
-			q.push(record{tag: next}, bytes.Repeat([]byte{byte(next)}, int(next%97)+1))
-			next++
+			q.push(record{tag: put}, bytes.Repeat([]byte{byte(put)}, size(put)))
+			put++
 		}
-		for range round % 12 {
-			if !q.empty() {
-				check()
+		for range min(round*7%17, put-written) {
+			r, frame := q.first()
+			if check("first", written, frame); r.tag != written {
+				t.Fatalf("got tag %d, want %d", r.tag, written)
+			}
+			q.number(r, len(frame), written)
+			written++
+		}
+		q.rewind()
+		for n := dropped + round%3; n < written; n++ {
+			frame, ok := q.repeat(n)
+			if check("repeated", n, frame); !ok {
+				t.Fatalf("frame %d is not written again", n)
 			}
 		}
-		if got := q.len(); got != int(next-oldest) {
-			t.Fatalf("len: got %d, want %d", got, next-oldest)
+		for range min(round*5%19, written-dropped) {
+			r, ok := q.oldest(dropped)
+			if !ok || r.tag != dropped {
+				t.Fatalf("oldest: got tag %d, %t, want %d", r.tag, ok, dropped)
+			}
+			q.drop(r)
+			dropped++
 		}
-		if !q.empty() && cap(q.buf) > 8*(q.bytes()+4096) {
-			t.Fatalf("a buffer of %d bytes holds %d", cap(q.buf), q.bytes())
+		left := dropped
+		q.eachWritten(func(_ record, frame []byte) { check("written", left, frame); left++ })
+		q.eachUnsent(func(_ record, frame []byte) { check("unsent", left, frame); left++ })
+		if left != put {
+			t.Fatalf("%d frames are there, want %d", left-dropped, put-dropped)
 		}
-	}
-	for !q.empty() {
-		check()
-	}
-	if q.storage != nil || q.bytes() != 0 || q.len() != 0 {
-		t.Errorf("an empty queue holds something: %+v", q)
+		if q.memory() < q.bytes() || q.memory() > 2*q.bytes()+4*maxChunk {
+			t.Fatalf("%d bytes take %d", q.bytes(), q.memory())
+		}
+		if put == dropped && q != (queue{}) {
+			t.Fatalf("an empty queue holds something: %+v", q)
+		}
 	}
 }
 
@@ -55,6 +79,11 @@ func TestQueuesAreCompact(t *testing.T) {
 	puts := map[string]func(s *Session, i int){
 		"bulk":   func(s *Session, _ int) { s.Put(Bulk, data(64)) },
 		"latest": func(s *Session, i int) { s.PutLatest(fmt.Sprint(i), data(64)) },
+		"requests, taken back": func(s *Session, i int) {
+			s.PutRequest(request(64), uint64(i)+1)
+			s.Withdraw(uint64(i) + 1)
+			s.Put(Bulk, data(64))
+		},
 	}
 	for name, put := range puts {
 		s := New(1<<20, 1<<20, 1<<20)
@@ -66,10 +95,36 @@ func TestQueuesAreCompact(t *testing.T) {
 				t.Fatalf("%s: frame %d: %d bytes, %v", name, i, n, err)
 			}
 		}
-		for _, q := range []*queue{&s.lanes[Bulk], &s.sent} {
-			if q.len() != 1 || cap(q.recs) > maxPooledFrames || cap(q.buf) > maxPooled {
-				t.Errorf("%s: %d frames take a list of %d, and %d bytes", name, q.len(), cap(q.recs), cap(q.buf))
+		if got := s.unacknowledged(); got != 1 || s.Memory() > 2*maxChunk {
+			t.Errorf("%s: %d frames take %d bytes", name, got, s.Memory())
+		}
+	}
+}
+
+// A queue begins with little and grows to what is common; a chunk that was used is as good as new.
+func TestChunkSizes(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ after, size, want int }{
+		{0, 1, minChunk},
+		{0, minChunk, minChunk},
+		{0, minChunk + 1, 4 * minChunk},
+		{minChunk, 1, 4 * minChunk},
+		{maxChunk, 1, maxChunk},
+		{maxChunk, maxChunk, maxChunk},
+		{minChunk, maxChunk + 1, maxChunk + 1},
+		{5 * maxChunk, 1, maxChunk},
+	} {
+		var after *chunk
+		if tt.after > 0 {
+			after = &chunk{buf: make([]byte, 0, tt.after)}
+		}
+		for range 3 { // new ones, and such that were used
+			c := newChunk(after, tt.size)
+			if cap(c.buf) != tt.want || len(c.buf) != 0 || c.next != nil || c.slots != nil {
+				t.Errorf("for %d bytes after a chunk of %d: got %+v, want %d", tt.size, tt.after, c, tt.want)
 			}
+			c.buf, c.next, c.slots = c.buf[:1], c, make([]*slot, 1)
+			c.free()
 		}
 	}
 }
@@ -91,7 +146,7 @@ func TestQueueWithSlots(t *testing.T) {
 			want = append(want, size)
 		}
 		n, left := 0, []int(nil)
-		s.lanes[Bulk].each(func(_ record, frame []byte) { left = append(left, len(frame)+1) })
+		s.lanes[Bulk].eachUnsent(func(_ record, frame []byte) { left = append(left, len(frame)+1) })
 		if !slices.Equal(left, want) {
 			t.Fatalf("round %d: each: got sizes %v, want %v", round, left, want)
 		}
@@ -109,9 +164,39 @@ func TestQueueWithSlots(t *testing.T) {
 	}
 }
 
-func TestRecordSize(t *testing.T) {
+// A record is read as it was written, and takes what is accounted for.
+func TestRecord(t *testing.T) {
 	t.Parallel()
-	if got := reflect.TypeFor[record]().Size(); got != recordSize {
-		t.Errorf("a record takes %d bytes, recordSize says %d", got, recordSize)
+	want := record{order: 1<<64 - 2, tag: 1<<63 + 3, size: 1<<32 - 4, kind: waitAnswer, where: revoked}
+	c := newChunk(nil, recordSize)
+	c.append(want, nil)
+	if got := (place{chunk: c}).record(); got != want || len(c.buf) != recordSize {
+		t.Errorf("got %+v in %d bytes, want %+v in %d", got, len(c.buf), want, recordSize)
+	}
+}
+
+// BenchmarkBacklog is a message put, written and acknowledged while many others are
+// kept.
+func BenchmarkBacklog(b *testing.B) {
+	for _, size := range []int{16, 256, 4096} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			const kept = 128
+			s := New(1<<30, 1<<62, 1<<30)
+			msg, buf := data(size), make([]byte, 0, 1<<16)
+			for range kept {
+				s.Put(Bulk, msg)
+			}
+			b.ReportAllocs()
+			b.SetBytes(int64(size))
+			for b.Loop() {
+				s.Put(Bulk, msg)
+				buf = s.AppendFrames(buf[:0], 1)
+				if s.written > kept {
+					if _, err := s.Acked(s.written-kept, 0); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
 	}
 }

@@ -12,7 +12,7 @@ func (p *player) check() error {
 	if s.spent != p.spent || s.credit != p.credit() || s.spent > s.credit {
 		return fmt.Errorf("%s: %d bytes of %d of credit spent, want %d of %d", p.name, s.spent, s.credit, p.spent, p.credit())
 	}
-	bulk, urgent := s.lanes[Bulk].bytes()+p.unacked[Bulk], s.lanes[Urgent].bytes()+p.unacked[Urgent]
+	bulk, urgent := s.lanes[Bulk].waiting+p.unacked[Bulk], s.lanes[Urgent].waiting+p.unacked[Urgent]
 	p.grown = p.grown && bulk > p.buffer
 	bound := p.buffer
 	if p.grown {
@@ -21,7 +21,7 @@ func (p *player) check() error {
 	if bulk > bound || urgent > p.buffer || s.Queued() != bulk+urgent {
 		return fmt.Errorf("%s: %d and %d bytes are kept, want at most %d and %d, and %d together", p.name, bulk, urgent, bound, p.buffer, s.Queued())
 	}
-	if got, want := s.sent.len(), int(p.numbered-p.acked); got != want || s.Unacked() != (want > 0) {
+	if got, want := s.unacknowledged(), int(p.numbered-p.acked); got != want || s.Unacked() != (want > 0) {
 		return fmt.Errorf("%s: %d frames kept, but %d are not acknowledged", p.name, got, want)
 	}
 	if len(s.asked) != p.asking || len(s.numbers) != p.asking || s.Asking() != (p.asking > 0) {
@@ -175,12 +175,12 @@ func (h *history) over() error {
 func (p *player) empty() error {
 	s, unsent := p.s, 0
 	if p.first(Bulk) != nil {
-		unsent = s.lanes[Bulk].bytes()
+		unsent = s.lanes[Bulk].waiting
 	} else if s.Memory() != 0 || len(s.latest)+len(s.given) != 0 || s.Unsent() {
 		return fmt.Errorf("%s holds on to something at rest: %+v", p.name, s)
 	}
-	if s.Queued() != unsent || len(s.asked)+len(s.numbers)+len(s.revoked) != 0 || s.unacked != [2]int{} ||
-		s.Repeating() || s.sent.storage != nil || s.lanes[Urgent].storage != nil {
+	if s.Queued() != unsent || len(s.asked)+len(s.numbers)+len(s.revoked) != 0 ||
+		s.Repeating() || s.Unacked() || s.lanes[Bulk].written != 0 || s.lanes[Urgent] != (queue{}) {
 		return fmt.Errorf("%s holds on to something at rest: %+v", p.name, s)
 	}
 	return nil

@@ -30,7 +30,9 @@ func (s *Session) Resume(seen, offered uint64) (tags []uint64, err *bus.Error) {
 		return nil, bus.Errorf(bus.CodeProtocolError, "resume from frame %d: the last frame sent was %d", seen, s.written)
 	}
 	tags = s.forget(seen)
-	s.again, s.againTo, s.againByte = s.acked+1, s.written, 0
+	s.again, s.againTo = s.acked+1, s.written
+	s.lanes[Bulk].rewind()
+	s.lanes[Urgent].rewind()
 	s.next = offered + 1
 	s.untold, s.asking, s.askedAt = true, false, noNumber
 	s.held = false
@@ -54,10 +56,12 @@ func (s *Session) Repeated() int {
 
 // repeat writes the next frame again.
 func (s *Session) repeat(dst []byte) []byte {
-	frame := s.sent.at(int(s.again-s.acked-1), s.againByte)
+	frame, ok := s.lanes[Bulk].repeat(s.again)
+	if !ok { // then it is the other lane's
+		frame, _ = s.lanes[Urgent].repeat(s.again)
+	}
 	dst = wire.AppendNumber(dst, frame, s.again)
 	s.again++
-	s.againByte += len(frame)
 	return dst
 }
 
@@ -69,7 +73,7 @@ func (s *Session) Revoked() []uint64 { return slices.Sorted(maps.Keys(s.revoked)
 // EachUnsent calls f with each bulk frame that was never written, in order, and
 // the tag that waits for it, if one does. The bytes are good until f returns.
 func (s *Session) EachUnsent(f func(frame []byte, tag uint64)) {
-	s.lanes[Bulk].each(func(r record, frame []byte) {
+	s.lanes[Bulk].eachUnsent(func(r record, frame []byte) {
 		if r.tag == 0 || !s.given[r.tag] {
 			f(frame, r.tag)
 		}
@@ -79,8 +83,8 @@ func (s *Session) EachUnsent(f func(frame []byte, tag uint64)) {
 // Unacknowledged returns how many data frames that nobody waits for the peer may
 // or may not have.
 func (s *Session) Unacknowledged() (n int) {
-	s.sent.each(func(r record, _ []byte) {
-		if r.lane == Bulk && r.tag == 0 {
+	s.lanes[Bulk].eachWritten(func(r record, _ []byte) {
+		if r.tag == 0 {
 			n++
 		}
 	})

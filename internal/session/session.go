@@ -55,9 +55,7 @@ type Session struct {
 	ackAt  int // an ack is due after so many bytes
 
 	// Outgoing.
-	lanes   [2]queue
-	sent    queue  // written and not acknowledged, in the order of numbers
-	unacked [2]int // bytes in sent, by lane
+	lanes   [2]queue // what is kept, unsent and unacknowledged
 	order   uint64
 	written uint64            // number of the last frame written
 	acked   uint64            // number of the last frame the peer has seen
@@ -76,10 +74,8 @@ type Session struct {
 
 	mostLatest int // how many of them there ever were at once
 
-	// Written again after a resume: the frames from again to againTo; the
-	// bytes of again begin at againByte of what is sent.
+	// Written again after a resume: the frames from again to againTo.
 	again, againTo uint64
-	againByte      int
 
 	// Incoming.
 	arrived   uint64 // number of the last frame from the peer
@@ -123,7 +119,7 @@ func (s *Session) Room(lane Lane, size int) bool {
 }
 
 // kept is how many bytes are kept of a lane, unsent and unacknowledged.
-func (s *Session) kept(lane Lane) int { return s.lanes[lane].bytes() + s.unacked[lane] }
+func (s *Session) kept(lane Lane) int { return s.lanes[lane].bytes() }
 
 // Put queues a frame without its number ([wire.AppendNumber] adds it when it
 // is first written). The caller has asked Room, or may not wait.
@@ -139,7 +135,7 @@ func (s *Session) PutRequest(frame []byte, tag uint64) { s.put(Bulk, frame, tag,
 
 func (s *Session) put(lane Lane, frame []byte, tag uint64, waits uint8) {
 	s.order++
-	s.lanes[lane].push(record{order: s.order, tag: tag, kind: waits, lane: lane}, frame)
+	s.lanes[lane].push(record{order: s.order, tag: tag, kind: waits}, frame)
 }
 
 // AppendFrames appends what may be written now, in the order in which it was
@@ -173,7 +169,7 @@ func (s *Session) Writable() bool {
 func (s *Session) Unsent() bool { return !s.lanes[Bulk].empty() || !s.lanes[Urgent].empty() }
 
 // Unacked tells whether anything written was not acknowledged yet.
-func (s *Session) Unacked() bool { return !s.sent.empty() }
+func (s *Session) Unacked() bool { return s.acked != s.written }
 
 // Hold begins no bulk frame any more: what is unsent is for another session.
 func (s *Session) Hold() { s.held = true }
@@ -191,9 +187,7 @@ func (s *Session) lane() (Lane, bool) {
 	if urgent.empty() {
 		return Bulk, true
 	}
-	b, _ := bulk.first()
-	u, _ := urgent.first()
-	if b.order < u.order {
+	if bulk.unsent.order() < urgent.unsent.order() {
 		return Bulk, true
 	}
 	return Urgent, true
@@ -213,7 +207,7 @@ func (s *Session) popGiven() {
 			return
 		}
 		delete(s.given, r.tag)
-		s.lanes[Bulk].pop()
+		s.lanes[Bulk].revoke(r)
 	}
 	if len(s.given) == 0 {
 		s.given = nil // it may have been large
@@ -222,12 +216,13 @@ func (s *Session) popGiven() {
 
 // affordable tells whether credit is left for the oldest bulk frame.
 func (s *Session) affordable() bool {
-	return s.spent+Cost(s.lanes[Bulk].firstSize()+wire.NumberSize(s.written+1)) <= s.credit
+	return s.spent+Cost(s.lanes[Bulk].unsent.size()+wire.NumberSize(s.written+1)) <= s.credit
 }
 
-// write moves the oldest frame of the lane to dst and to the sent ones.
+// write appends the oldest unsent frame of the lane to dst.
 func (s *Session) write(dst []byte, lane Lane) []byte {
-	r, frame := s.lanes[lane].first()
+	q := &s.lanes[lane]
+	r, frame := q.first()
 	s.written++
 	start := len(dst)
 	dst = wire.AppendNumber(dst, frame, s.written)
@@ -242,13 +237,10 @@ func (s *Session) write(dst []byte, lane Lane) []byte {
 		s.asked[s.written], s.numbers[r.tag] = r.tag, s.written
 		s.most = max(s.most, len(s.asked))
 	}
-	s.unacked[lane] += len(frame)
-	if r.slotted {
-		s.begun(s.lanes[lane].slots)
-		r.slotted = false
+	if r.where == slotted {
+		s.begun(q.unsent.slots[r.size])
 	}
-	s.sent.push(r, frame)
-	s.lanes[lane].pop()
+	q.number(r, len(frame), s.written)
 	return dst
 }
 
@@ -320,15 +312,16 @@ func (s *Session) Acked(seen, released uint64) (tags []uint64, err *bus.Error) {
 // that.
 func (s *Session) forget(seen uint64) (tags []uint64) {
 	for ; s.acked < seen; s.acked++ {
-		r, _ := s.sent.first()
+		q := &s.lanes[Bulk]
+		r, ok := q.oldest(s.acked + 1)
+		if !ok { // then it is the other lane's
+			q = &s.lanes[Urgent]
+			r, _ = q.oldest(s.acked + 1)
+		}
 		if r.kind == waitAck {
 			tags = append(tags, r.tag)
 		}
-		s.unacked[r.lane] -= r.size
-		if s.again > s.acked+1 {
-			s.againByte -= r.size
-		}
-		s.sent.pop()
+		q.drop(r)
 	}
 	s.again = max(s.again, s.acked+1)
 	return tags
@@ -337,12 +330,11 @@ func (s *Session) forget(seen uint64) (tags []uint64) {
 // Queued returns how much is kept for the peer, unsent or unacknowledged, in
 // bytes.
 func (s *Session) Queued() int {
-	return s.lanes[Bulk].bytes() + s.lanes[Urgent].bytes() + s.sent.bytes()
+	return s.lanes[Bulk].bytes() + s.lanes[Urgent].bytes()
 }
 
 // Memory returns about how many bytes the session takes for what it keeps and
 // for what it waits for.
 func (s *Session) Memory() int {
-	return s.lanes[Bulk].memory() + s.lanes[Urgent].memory() + s.sent.memory() +
-		len(s.latest)*slotSize + len(s.asked)*requestSize
+	return s.lanes[Bulk].memory() + s.lanes[Urgent].memory() + len(s.asked)*requestSize
 }

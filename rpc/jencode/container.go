@@ -160,6 +160,10 @@ func (r *reader) toStruct(c *codec, pos int, v reflect.Value) (int, *ValueError)
 			continue
 		}
 		i := c.find(name, expected)
+		if i < 0 && r.lenient {
+			at, more = r.follow(r.skip(end))
+			continue
+		}
 		if i < 0 {
 			return at, c.unknown(string(name))
 		}

@@ -29,7 +29,7 @@
 //
 // Text is checked as a whole before any of it is used: that it is one value, in
 // UTF-8, without a byte order mark, within [MaxDepth], [MaxValues] and
-// [MaxNumber].
+// [MaxNumber]; what a server answered may have more ([UnmarshalAnswer]).
 //
 // In the DIRAC dialect, as in Python, of duplicate names the last counts, a number
 // too large for a float is infinite, half a surrogate pair is text (it is read as
@@ -65,4 +65,7 @@ const (
 	MaxAnswerValues = 4_000_000
 	// MaxNumber bounds the digits of a number, those of its exponent included.
 	MaxNumber = 40
+	// MaxAnswerNumber is the same for [UnmarshalAnswer]: what a server has made may
+	// be larger than what it takes.
+	MaxAnswerNumber = 10_000
 )

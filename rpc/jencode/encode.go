@@ -238,7 +238,9 @@ func (w *writer) raw(v Raw) *ValueError {
 		w.put("null")
 		return nil
 	}
-	if bad := check(v, w.dialect, MaxAnswerValues, MaxDepth-w.depth); bad != nil {
+	room := answered
+	room.levels -= w.depth
+	if bad := check(v, w.dialect, room); bad != nil {
 		return bad
 	}
 	w.b = append(w.b, v...)

@@ -53,9 +53,9 @@ func (s *scanner) number(start int) (int, *ValueError) {
 		count += pos - from
 		exponent = true
 	}
-	if count > MaxNumber {
+	if count > s.bounds.digits {
 		return pos, &ValueError{
-			Path: byteAt(start), Want: "a number of at most " + strconv.Itoa(MaxNumber) + " digits", Got: "one of " + strconv.Itoa(count),
+			Path: byteAt(start), Want: "a number of at most " + strconv.Itoa(s.bounds.digits) + " digits", Got: "one of " + strconv.Itoa(count),
 		}
 	}
 	if exponent && s.dialect == JSON && math.IsInf(parseFloat(s.data[start:pos]), 0) {

@@ -7,6 +7,7 @@ import "bytes"
 type reader struct {
 	data    []byte
 	dialect Dialect
+	lenient bool // names that a struct has not are passed over
 }
 
 // open returns where the first value or name in the container at pos begins;
@@ -97,19 +98,20 @@ func (r *reader) describe(pos int) string {
 		return "object"
 	}
 	end, isInt := numberEnd(r.data, pos)
+	number := cut(string(r.data[pos:end]))
 	if isInt {
-		return "int " + string(r.data[pos:end])
+		return "int " + number
 	}
-	return "float " + string(r.data[pos:end])
+	return "float " + number
 }
 
 // Elements splits a list into its values, each checked and none copied: they
 // are parts of data. It fails for anything else, with a [*ValueError].
 func Elements(data []byte, d Dialect) ([]Raw, error) {
-	if bad := check(data, d, MaxValues, MaxDepth); bad != nil {
+	if bad := check(data, d, asked); bad != nil {
 		return nil, bad
 	}
-	r := reader{data, d}
+	r := reader{data: data, dialect: d}
 	pos := space(data, 0)
 	if data[pos] != '[' {
 		return nil, misfit("list", r.describe(pos))
@@ -128,10 +130,10 @@ func Elements(data []byte, d Dialect) ([]Raw, error) {
 // JSON they are an error. It fails for anything else, an object that is a value of a
 // class in the DIRAC dialect too, with a [*ValueError].
 func Members(data []byte, d Dialect) (map[string]Raw, error) {
-	if bad := check(data, d, MaxValues, MaxDepth); bad != nil {
+	if bad := check(data, d, asked); bad != nil {
 		return nil, bad
 	}
-	r := reader{data, d}
+	r := reader{data: data, dialect: d}
 	pos := space(data, 0)
 	if data[pos] != '{' {
 		return nil, misfit("object", r.describe(pos))

@@ -11,9 +11,8 @@ import (
 type scanner struct {
 	data    []byte
 	dialect Dialect
-	most    int // values
+	bounds  bounds
 	values  int // that may still come
-	room    int // levels
 	// objects has a bit for each open container, the innermost lowest; 1 is an
 	// object.
 	objects uint64
@@ -21,9 +20,22 @@ type scanner struct {
 	names   *names // of open objects; nil but in JSON
 }
 
-// check tells whether data is one value of at most so many values and levels.
-func check(data []byte, d Dialect, values, levels int) *ValueError {
-	s := scanner{data: data, dialect: d, most: values, values: values, room: levels}
+// bounds are how much a text may hold.
+type bounds struct {
+	values int
+	levels int
+	digits int // of a number
+}
+
+// asked bounds what is asked of a server, answered what it answers.
+var (
+	asked    = bounds{MaxValues, MaxDepth, MaxNumber}
+	answered = bounds{MaxAnswerValues, MaxDepth, MaxAnswerNumber}
+)
+
+// check tells whether data is one value, within bounds.
+func check(data []byte, d Dialect, b bounds) *ValueError {
+	s := scanner{data: data, dialect: d, bounds: b, values: b.values}
 	if d == JSON {
 		s.names = borrowNames()
 		defer s.names.giveBack()
@@ -60,7 +72,7 @@ func (s *scanner) value(pos int) (int, *ValueError) {
 // returns where the first value in it begins, and true.
 func (s *scanner) begin(pos int) (int, bool, *ValueError) {
 	if s.values--; s.values < 0 {
-		return pos, false, &ValueError{Path: byteAt(pos), Want: "no more than " + strconv.Itoa(s.most) + " values", Got: "another"}
+		return pos, false, &ValueError{Path: byteAt(pos), Want: "no more than " + strconv.Itoa(s.bounds.values) + " values", Got: "another"}
 	}
 	var bad *ValueError
 	switch s.at(pos) {
@@ -87,7 +99,7 @@ func (s *scanner) begin(pos int) (int, bool, *ValueError) {
 // open passes the bracket at pos, and the one behind it if nothing is between
 // them.
 func (s *scanner) open(pos int) (int, bool, *ValueError) {
-	if s.depth == s.room {
+	if s.depth == s.bounds.levels {
 		return pos, false, &ValueError{Path: byteAt(pos), Want: tooDeep, Got: "another"}
 	}
 	object := s.data[pos] == '{'

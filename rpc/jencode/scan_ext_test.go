@@ -162,6 +162,17 @@ func TestBounds(t *testing.T) {
 	if err := jencode.UnmarshalAnswer([]byte(list(jencode.MaxValues+1)), &v, jencode.DIRAC); err != nil {
 		t.Errorf("an answer: %v", err)
 	}
+	most := strings.Repeat("9", jencode.MaxAnswerNumber)
+	if err := jencode.UnmarshalAnswer([]byte(most), &v, jencode.DIRAC); err != nil || fmt.Sprint(v) != most {
+		t.Errorf("a large number in an answer: got %v, %v", v, err)
+	}
+	err := jencode.UnmarshalAnswer([]byte(most+"9"), &v, jencode.DIRAC)
+	if err == nil || err.Error() != "byte 0: want a number of at most 10000 digits, got one of 10001" {
+		t.Errorf("a larger one: got %v", err)
+	}
+	if err := jencode.UnmarshalAnswer([]byte(most), new(int), jencode.DIRAC); err == nil || len(err.Error()) > 200 {
+		t.Errorf("a large number where an int is wanted: got %v", err)
+	}
 }
 
 // TestRawKeeps that what is passed on is not touched.

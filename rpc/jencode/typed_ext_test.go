@@ -60,6 +60,25 @@ func example() everything {
 	}
 }
 
+// TestAnswersMayGrow: a service may say more than its older clients know of, who are not
+// strict as a service is with its callers.
+func TestAnswersMayGrow(t *testing.T) {
+	t.Parallel()
+	const text = `[{"new": {"a": [1, "]"]}, "name": "CERN", "free": 7, "more": {"free": 1}}]`
+	for _, d := range []jencode.Dialect{jencode.DIRAC, jencode.JSON} {
+		var got []site
+		if err := jencode.UnmarshalAnswer([]byte(text), &got, d); err != nil || len(got) != 1 || got[0].Name != "CERN" || got[0].Free != 7 {
+			t.Errorf("got %v, %v", got, err)
+		}
+		if err := jencode.Unmarshal([]byte(text), &got, d); err == nil {
+			t.Error("arguments are taken that nobody reads")
+		}
+		if err := jencode.UnmarshalAnswer([]byte(`[{"new": 1, "name": "CERN"}]`), &got, d); err == nil || err.Error() != "[0].free: want int, got nothing" {
+			t.Errorf("what is missing: got %v", err)
+		}
+	}
+}
+
 func TestStruct(t *testing.T) {
 	t.Parallel()
 	v := example()

@@ -28,21 +28,24 @@ import (
 // What is wrong with data is a *[ValueError]; any other error is the program's:
 // into is no pointer, or to a type that [CheckType] refuses.
 func Unmarshal(data []byte, into any, d Dialect) error {
-	return unmarshal(data, into, d, MaxValues)
+	if bad := check(data, d, asked); bad != nil {
+		return bad
+	}
+	return unmarshal(&reader{data, d, false}, into)
 }
 
 // UnmarshalAnswer is [Unmarshal] for what a server answered to whom asked it: of
-// up to [MaxAnswerValues] values.
+// up to [MaxAnswerValues] values and [MaxAnswerNumber] digits. Names that a struct has
+// not are passed over, so that a service may say more than its clients know of.
 func UnmarshalAnswer(data []byte, into any, d Dialect) error {
-	return unmarshal(data, into, d, MaxAnswerValues)
-}
-
-func unmarshal(data []byte, into any, d Dialect, most int) error {
-	if bad := check(data, d, most, MaxDepth); bad != nil {
+	if bad := check(data, d, answered); bad != nil {
 		return bad
 	}
-	r := reader{data, d}
-	pos := space(data, 0)
+	return unmarshal(&reader{data, d, true}, into)
+}
+
+func unmarshal(r *reader, into any) error {
+	pos := space(r.data, 0)
 	var bad *ValueError
 	switch p := into.(type) {
 	case *any:

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"strings"
 
 	"busd/bus"
 	"busd/rpc/jencode"
@@ -16,6 +17,9 @@ import (
 // readAnswer reads the result of a method, {"OK": true, "Value": v}, into what into
 // points to. A charset is not looked at: JSON is UTF-8.
 func (c *core) readAnswer(r *http.Response, into any, d jencode.Dialect) *Error {
+	if isFile(r.Header) {
+		return failed(bus.Wrap(bus.CodeFailedPrecondition, ErrFile, "the answer is a file, and no result: Receive and ReceiveFile take it"))
+	}
 	body, e := c.readAll(r)
 	if e != nil {
 		return e
@@ -28,6 +32,11 @@ func (c *core) readAnswer(r *http.Response, into any, d jencode.Dialect) *Error 
 		return e
 	}
 	return decode(value, into, d)
+}
+
+// isFile tells whether what comes is what a method gives as a stream.
+func isFile(h http.Header) bool {
+	return strings.HasPrefix(h.Get("Content-Type"), "application/octet-stream") || h.Get("Content-Disposition") != ""
 }
 
 // plainValue returns the value of an answer as services write it; if it turns out to

@@ -2,6 +2,7 @@ package rpcclient
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"maps"
@@ -26,8 +27,9 @@ type request struct {
 	kind   []string // Content-Type
 	header http.Header
 	body   body
-	// begins: the method may run before all of the body has come.
-	begins bool
+	// begun tells whether a method may have begun that runs before all of the body has
+	// come; nil: none runs before that.
+	begun func() bool
 	// take reads the answer of a call that was executed.
 	take func(*http.Response) *Error
 	// taken tells whether something of the answer has been passed on, so that there
@@ -40,11 +42,13 @@ type attempt struct {
 	found  bool // a connection
 	reused bool
 	// line carries it, of HTTP/1.1; begin is how much was written to it before. nil:
-	// HTTP/2, where asked tells whether the header was written.
-	line  *line
-	begin int64
-	asked atomic.Bool
-	heard atomic.Bool // something came of an answer
+	// HTTP/2, where asked tells whether the header was written, and secure is the
+	// connection.
+	line   *line
+	secure *tls.Conn
+	begin  int64
+	asked  atomic.Bool
+	heard  atomic.Bool // something came of an answer
 }
 
 // connectBy is the context's key for until when a connection must have been made, if
@@ -71,6 +75,11 @@ func (c *Client) attempt(ctx context.Context, to *address, r *request, connect t
 	if err != nil {
 		return a, a.explain(ctx, err)
 	}
+	if resp.StatusCode == http.StatusUnauthorized {
+		// The certificate may have been renewed, and a connection shows the one that
+		// there was when it was made.
+		defer c.http.CloseIdleConnections() // this one too: its body has been closed then
+	}
 	defer resp.Body.Close()
 	var e *Error
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
@@ -80,11 +89,21 @@ func (c *Client) attempt(ctx context.Context, to *address, r *request, connect t
 	}
 	if e != nil {
 		e.Status, e.RequestID = resp.StatusCode, requestID(resp)
-		if r.begins && (e.Err.Code == bus.CodeInvalidArgument || e.Err.Code == bus.CodeOutOfRange) {
-			e.notExecuted = false // the body may have turned out so while the method read it
+		if r.begun != nil && inTheMiddle(e.Err.Code) && r.begun() {
+			e.notExecuted = false
 		}
 	}
 	return a, e
+}
+
+// inTheMiddle tells whether a refusal may come while the method reads: what is wrong
+// with the body turns out then.
+func inTheMiddle(code bus.Code) bool {
+	switch code { //nolint:exhaustive // the others are said before
+	case bus.CodeInvalidArgument, bus.CodeOutOfRange, bus.CodeUnavailable, bus.CodeResourceExhausted:
+		return true
+	}
+	return false
 }
 
 func (c *Client) request(ctx context.Context, to *address, r *request, content io.ReadCloser, size int64, token string) *http.Request {
@@ -120,8 +139,11 @@ func (a *attempt) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
 			a.found, a.reused = true, info.Reused
-			if l, ok := info.Conn.(*line); ok {
-				a.line, a.begin = l, l.written.Load()
+			switch conn := info.Conn.(type) {
+			case *line:
+				a.line, a.begin = conn, conn.written.Load()
+			case *tls.Conn:
+				a.secure = conn
 			}
 		},
 		WroteHeaders:         func() { a.asked.Store(true) },
@@ -176,6 +198,12 @@ func (a *attempt) notAccepted(err error) *Error {
 		return nil
 	}
 	e := mtls.Explain(err)
+	if !e.Remote && a.secure != nil && !refusedStream(err) && !errors.As(err, new(streamError)) {
+		// net/http's HTTP/2 often says only that the connection cannot be used.
+		if end := endOf(a.secure); end != nil {
+			e = mtls.Explain(end)
+		}
+	}
 	switch {
 	case !e.Remote:
 		return nil

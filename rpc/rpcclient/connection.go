@@ -3,6 +3,7 @@ package rpcclient
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -66,15 +67,17 @@ func (c *core) open(ctx context.Context, network, address string) (net.Conn, err
 	if err != nil {
 		return nil, err
 	}
-	conn := tls.Client(raw, conf)
+	wire := newWire(raw)
+	conn := tls.Client(wire, conf)
 	if err := conn.HandshakeContext(ctx); err != nil {
-		_ = raw.Close() // the handshake's error says more
+		_ = wire.Close() // the handshake's error says more
 		return nil, err
 	}
 	if conn.ConnectionState().NegotiatedProtocol == "h2" {
-		return conn, nil // which net/http wants to see
+		wire.patient.Store(true)
+		return conn, nil // which net/http wants to see as it is
 	}
-	return newLine(conn), nil
+	return &line{wire: newWire(conn)}, nil
 }
 
 // protocols are what is offered; DIRAC's servers know of no offers and speak
@@ -100,52 +103,91 @@ func (c *core) tls(server string) (*tls.Config, error) {
 	return conf, nil
 }
 
-// A line is a connection of HTTP/1.1 that knows how much was written to it: it carries
-// one call at a time, and what was not written was not executed.
-type line struct {
+// A wire is a connection that knows whether it is over.
+type wire struct {
 	net.Conn
 
-	written atomic.Int64
-	over    chan struct{} // closed when nothing more comes
-	once    sync.Once
+	over chan struct{} // closed when nothing more comes
+	once sync.Once
+	// patient: an error of writing is held back until nothing more comes. A server that
+	// has had enough says why, and closes: net/http would not look at what it says.
+	patient atomic.Bool
 }
 
-func newLine(conn net.Conn) *line { return &line{Conn: conn, over: make(chan struct{})} }
+func newWire(conn net.Conn) *wire { return &wire{Conn: conn, over: make(chan struct{})} }
 
-// lastWords is how long what cannot be written waits for what is still to be read.
-const lastWords = time.Second
-
-// Write holds an error back until nothing more comes: a server that has had enough
-// says why, and closes. net/http would not look at the answer.
-func (l *line) Write(p []byte) (int, error) {
-	n, err := l.Conn.Write(p) // TLS sends a record whole, or says that it did not
-	l.written.Add(int64(n))
-	if err != nil {
-		timer := time.NewTimer(lastWords)
-		defer timer.Stop()
-		select {
-		case <-l.over:
-		case <-timer.C:
-		}
+func (w *wire) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	if err != nil && w.patient.Load() {
+		w.isOver()
 	}
 	return n, err
 }
 
-func (l *line) Read(p []byte) (int, error) {
-	n, err := l.Conn.Read(p)
+// SetWriteDeadline is called for the last word of TLS, behind which nothing is waited
+// for.
+func (w *wire) SetWriteDeadline(t time.Time) error {
+	w.patient.Store(false)
+	return w.Conn.SetWriteDeadline(t)
+}
+
+func (w *wire) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
 	if err != nil {
-		l.end()
+		w.end()
 	}
 	return n, err
 }
 
 // Close closes it.
-func (l *line) Close() error {
-	l.end()
-	return l.Conn.Close()
+func (w *wire) Close() error {
+	w.end()
+	return w.Conn.Close()
 }
 
-func (l *line) end() { l.once.Do(func() { close(l.over) }) }
+func (w *wire) end() { w.once.Do(func() { close(w.over) }) }
+
+// lastWords is how long what cannot be written waits for what is still to be read.
+const lastWords = time.Second
+
+// isOver waits a little until it is.
+func (w *wire) isOver() bool {
+	timer := time.NewTimer(lastWords)
+	defer timer.Stop()
+	select {
+	case <-w.over:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// A line is a connection of HTTP/1.1 that knows how much was written to it: it carries
+// one call at a time, and what was not written was not executed.
+type line struct {
+	*wire
+
+	written atomic.Int64
+}
+
+// Write counts, and is patient.
+func (l *line) Write(p []byte) (int, error) {
+	n, err := l.Conn.Write(p) // TLS sends a record whole, or says that it did not
+	l.written.Add(int64(n))
+	if err != nil {
+		l.isOver()
+	}
+	return n, err
+}
+
+// endOf is why a connection of TLS is over; nil: it is not, or no more is known.
+func endOf(conn *tls.Conn) error {
+	if w, ok := conn.NetConn().(*wire); !ok || !w.isOver() {
+		return nil
+	}
+	_, err := io.Copy(io.Discard, conn) // which waits for nothing any more
+	return err
+}
 
 // continueTimeout is how long an upload waits for the service's word to go on.
 const continueTimeout = 3 * time.Second

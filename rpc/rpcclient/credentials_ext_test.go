@@ -246,3 +246,57 @@ func TestTokenSource(t *testing.T) {
 		t.Errorf("what is no token: got %v, asked %d times", err, s.calls.Load())
 	}
 }
+
+// A service that does not know the certificate any more answers 401 on the connection
+// that there is: the next call has another one, which shows the renewed.
+func TestRenewedCertificateAfter401(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{"http/1.1", "h2"} {
+		w := newTown(t)
+		srv := w.serve(t, func(c *tls.Config) { c.NextProtos = []string{protocol} }, func(w http.ResponseWriter, r *http.Request) {
+			if name := r.TLS.PeerCertificates[0].Subject.CommonName; name == "expired" {
+				status(http.StatusUnauthorized)(w, r)
+				return
+			}
+			whose(w, r)
+		})
+		proxy := filepath.Join(t.TempDir(), "x509up")
+		put := func(name string) {
+			cert, key := w.client(t, name)
+			write(t, proxy, append(cert, key...))
+		}
+		put("expired")
+		c, err := rpcclient.New(rpcclient.Config{URL: srv.URL + service, CertFile: proxy, CAPEM: w.ca.CertPEM()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Call(t.Context(), "whoami"); bus.CodeOf(err) != bus.CodeUnauthenticated {
+			t.Errorf("%s: got %v", protocol, err)
+		}
+		put("renewed")
+		if got, err := rpcclient.Call[[]string](t.Context(), c, "whoami"); err != nil || got[0] != "renewed" {
+			t.Errorf("%s: got %v, %v", protocol, got, err)
+		}
+	}
+}
+
+// Over HTTP/2 the same is heard at another moment each time.
+func TestCertificateNotAcceptedOverHTTP2(t *testing.T) {
+	t.Parallel()
+	w, other := newTown(t), newTown(t)
+	strict := w.serve(t, func(c *tls.Config) { c.ClientAuth = tls.RequireAndVerifyClientCert }, whose)
+	cert, key := other.client(t, "mallory")
+	for range 100 {
+		c, err := rpcclient.New(rpcclient.Config{URL: strict.URL + service, CertPEM: cert, KeyPEM: key, CAPEM: w.ca.CertPEM()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = c.Call(t.Context(), "f"); bus.CodeOf(err) != bus.CodeUnauthenticated || !errors.Is(err, rpcclient.ErrNotExecuted) {
+			t.Errorf("got %v, want unauthenticated, not executed", err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

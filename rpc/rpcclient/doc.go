@@ -15,7 +15,8 @@
 //
 // A service may have several URLs. A call is tried at the next one only when it was
 // surely not executed: nobody listens there, TLS fails, nothing of the request was
-// written, or the service said 429 or 503 with Retry-After. Whoever declares calls
+// written, or busd itself said 429 or 503 with Retry-After, in its own words: a gateway
+// may say so of a call that was executed. Whoever declares calls
 // repeatable with [Client.Idempotent] has them tried again after a cut, too. A URL that
 // failed is left alone for a while as long as there are others, and one that said
 // Retry-After for that time; if all are busy the call waits, within its context.

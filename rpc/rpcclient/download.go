@@ -52,6 +52,10 @@ func (t *transfer) receive(w io.Writer, r *http.Response) *Error {
 	if e := verdict(r); e != nil {
 		return e
 	}
+	if r.ProtoMajor == 1 && r.ContentLength < 0 && len(r.TransferEncoding) == 0 {
+		// It ends with the connection, which anybody can end: TLS does not tell.
+		return odd("it has neither a length nor chunks, so that a part would be taken for the whole")
+	}
 	t.total = r.ContentLength
 	piece := make([]byte, pieceSize)
 	for {
@@ -72,10 +76,11 @@ func (t *transfer) receive(w io.Writer, r *http.Response) *Error {
 }
 
 // verdict is the error of an answer that is no content: DIRAC's servers say S_ERROR in
-// JSON where content was asked for, with status 200. nil: it is content.
+// JSON where content was asked for, with status 200. nil: it is content, as everything
+// is that is called an attachment.
 func verdict(r *http.Response) *Error {
-	if r.Header.Get("X-Request-Id") != "" {
-		return nil // busd says errors by status
+	if how, _, _ := mime.ParseMediaType(r.Header.Get("Content-Disposition")); how == "attachment" {
+		return nil
 	}
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // of a bad one there is none
 	switch kind {

@@ -14,6 +14,11 @@ import (
 // executed. One that does not match may have been.
 var ErrNotExecuted = errors.New("the call was not executed")
 
+// ErrFile matches, by errors.Is, the error of a call whose answer is a file, where a
+// result was asked for: [Client.Receive] and [Client.ReceiveFile] take it. The method
+// was executed.
+var ErrFile = errors.New("the answer is a file")
+
 // An Error is why a call failed. errors.As finds the [*bus.Error] in it too, and, if
 // the method returned it, the [*rpc.Error].
 type Error struct {

@@ -60,8 +60,8 @@ func TestFailover(t *testing.T) {
 		code            bus.Code // of a call that is not tried again
 	}{
 		{name: "nobody listens", down: true, plain: true, repeated: true},
-		{name: "busy", first: status(503, "Retry-After", "30"), plain: true, repeated: true},
-		{name: "too many calls", first: status(429, "Retry-After", "30"), plain: true, repeated: true},
+		{name: "busy", first: later(503, "unavailable"), plain: true, repeated: true},
+		{name: "too many calls", first: later(429, "resource_exhausted"), plain: true, repeated: true},
 		{name: "not available, without a word of when", first: status(503), repeated: true, code: bus.CodeUnavailable},
 		{name: "no answer of a proxy's", first: status(502), executes: true, repeated: true, code: bus.CodeUnavailable},
 		{name: "too slow", first: status(504), executes: true, repeated: true, code: bus.CodeDeadlineExceeded},
@@ -172,7 +172,7 @@ func TestRetryAfter(t *testing.T) {
 		var busy atomic.Int64
 		s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			if busy.Add(-1) >= 0 {
-				status(503, "Retry-After", "7")(w, r)
+				later(503, "unavailable")(w, r)
 				return
 			}
 			answers(fine)(w, r)
@@ -183,8 +183,8 @@ func TestRetryAfter(t *testing.T) {
 		if got, err := c.Call(t.Context(), "f"); err != nil || got != "fine" {
 			t.Errorf("got %v, %v", got, err)
 		}
-		if took := time.Since(began); took < 14*time.Second || took > 20*time.Second {
-			t.Errorf("it took %s, want twice 7 s and a little", took)
+		if took := time.Since(began); took < 18*time.Second || took > 25*time.Second {
+			t.Errorf("it took %s, want twice 9 s and a little", took)
 		}
 
 		busy.Store(2)
@@ -192,7 +192,7 @@ func TestRetryAfter(t *testing.T) {
 		began = time.Now()
 		_, err := short.Call(t.Context(), "f")
 		e := failure(t, err)
-		if e.Err.Code != bus.CodeUnavailable || e.Err.Retry.After != 7*time.Second || !errors.Is(err, rpcclient.ErrNotExecuted) || !strings.Contains(err.Error(), "a reason") {
+		if e.Err.Code != bus.CodeUnavailable || e.Err.Retry.After != 9*time.Second || !errors.Is(err, rpcclient.ErrNotExecuted) || !strings.Contains(err.Error(), "a reason") {
 			t.Errorf("got %v, retry %v; want the service's word", err, e.Err.Retry)
 		}
 		if took := time.Since(began); took > time.Second {

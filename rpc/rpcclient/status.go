@@ -86,14 +86,8 @@ func refused(r *http.Response, to *address, method string) *Error {
 		f.Errno = 38
 		f.Message = dirac(f.Errno, method+" is not implemented")
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		if e.Retry.After, f.busy = retryAfter(r.Header.Get("Retry-After")); f.busy {
-			f.notExecuted = true
-		}
-	}
-	if said.id != "" && said.code == 0 {
-		// busd says what a refusal is. This may be a method's own error, which has a
-		// status where content was asked for.
-		f.notExecuted, f.busy = false, false
+		e.Retry.After, f.busy = retryAfter(r.Header.Get("Retry-After"))
+		f.notExecuted = f.busy && said.isBusy()
 	}
 	return f
 }
@@ -111,14 +105,19 @@ func redirected(r *http.Response) *Error {
 type refusal struct {
 	code   bus.Code // 0: not said
 	reason string
-	id     string // of the request
+	id     string // of the request, as busd says it in JSON
 	own    *Error // what the method itself returned; nil: nothing is known of that
+}
+
+// isBusy tells whether it is busd that has no room for the call. What others say so may
+// be a gateway's word, for which the method has run.
+func (s *refusal) isBusy() bool {
+	return s.id != "" && (s.code == bus.CodeUnavailable || s.code == bus.CodeResourceExhausted)
 }
 
 // readRefusal reads a line of plain text, or the JSON that busd says. Pages of HTML are
 // for people with browsers.
-func readRefusal(r *http.Response) refusal {
-	said := refusal{id: requestID(r)}
+func readRefusal(r *http.Response) (said refusal) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxRefusal))
 	if err != nil {
 		return said
@@ -131,6 +130,7 @@ func readRefusal(r *http.Response) refusal {
 	case "application/json":
 		var problem struct {
 			Code, Reason string
+			RequestID    string `json:"request_id"`
 			OK           *bool
 			Errno        int
 			Message      string
@@ -139,7 +139,7 @@ func readRefusal(r *http.Response) refusal {
 			return said
 		}
 		said.code, _ = bus.ParseCode(problem.Code)
-		said.reason = readable(problem.Reason)
+		said.reason, said.id = readable(problem.Reason), problem.RequestID
 		if problem.OK != nil && !*problem.OK {
 			said.own = returned(problem.Errno, problem.Message, said.code)
 		}

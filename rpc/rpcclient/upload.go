@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"sync/atomic"
 
 	"busd/bus"
 	"busd/rpc/jencode"
@@ -78,7 +79,7 @@ func (c *Client) upload(src *source, method string, args []any) (*request, jenco
 	}
 	return &request{
 		method: method, path: "/" + method, query: query.Encode(), kind: []string{"application/octet-stream"},
-		body: &content{src: src}, begins: true,
+		body: &content{src: src}, begun: src.begun.Load,
 	}, jencode.JSON, nil
 }
 
@@ -187,7 +188,8 @@ type source struct {
 	// Guarded by turn.
 	round int // of attempts
 	done  int64
-	begun bool
+
+	begun atomic.Bool // something was asked for since begin
 }
 
 func newSource(t *transfer, r io.Reader, size int64) *source {
@@ -217,7 +219,7 @@ func (s *source) fresh() bool {
 		return false
 	}
 	defer func() { s.turn <- struct{}{} }()
-	return !s.begun || s.seeker != nil
+	return !s.begun.Load() || s.seeker != nil
 }
 
 // begin returns a reader of all of it.
@@ -226,13 +228,14 @@ func (s *source) begin() (io.Reader, error) {
 		return nil, err
 	}
 	defer func() { s.turn <- struct{}{} }()
-	if s.begun {
+	if s.begun.Load() {
 		if _, err := s.seeker.Seek(s.start, io.SeekStart); err != nil {
 			return nil, err
 		}
 	}
 	s.round++
-	s.begun, s.done, s.t.done = false, 0, 0
+	s.begun.Store(false)
+	s.done, s.t.done = 0, 0
 	return &reading{s, s.round}, nil
 }
 
@@ -269,7 +272,7 @@ func (r *reading) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 	}
-	s.begun = true
+	s.begun.Store(true)
 	n, err := s.from.Read(p)
 	s.done += int64(n)
 	s.t.moved(n)

@@ -40,6 +40,15 @@ func contract() *schema.Schema {
 		schema.Definition{Name: "Both", Class: schema.Volatile},
 		schema.Method{Name: "every", Params: every, Result: &schema.Type{Kind: schema.List, Elem: &schema.Type{}}, Doc: "takes\neverything"},
 		schema.Method{Name: "nothing"},
+		schema.Method{
+			Name: "store", Upload: true, Doc: "keeps a file",
+			Params: []schema.Attribute{{Name: "name", Type: schema.Type{Kind: schema.String}}, {Name: "content", Type: schema.Type{Kind: schema.Bytes}}},
+		},
+		schema.Method{Name: "replace", Upload: true, Params: []schema.Attribute{{Name: "content", Type: schema.Type{Kind: schema.Bytes}}}},
+		schema.Method{
+			Name: "fetch", Download: true, Result: &schema.Type{Kind: schema.Bytes},
+			Params: []schema.Attribute{{Name: "name", Type: schema.Type{Kind: schema.String}}},
+		},
 	)
 }
 

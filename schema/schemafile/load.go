@@ -17,6 +17,10 @@
 //	      name: {type: string, minlen: 1, pattern: "^[a-z]+$"}
 //	methods:
 //	  add: {params: [{name: a, type: int}, {name: b, type: int}], result: int, doc: adds}
+//	  store:
+//	    params: [{name: name, type: string}, {name: content, type: bytes}]
+//	    upload: true              # the last parameter is a file: a stream of bytes
+//	  fetch: {params: [{name: name, type: string}], result: bytes, download: true}
 //
 // An attribute is a kind (bool, int, float, string, bytes, time, enum, list,
 // map, struct, any) or a mapping with type and optional, doc, min, max,

@@ -83,6 +83,11 @@ func TestFileEqualsGoTypes(t *testing.T) {
 			schema.Of[longPing](schema.FromClient),
 			schema.Method{Name: "none"},
 			schema.Method{
+				Name: "store", Upload: true,
+				Params: []schema.Attribute{{Name: "name", Type: schema.Type{Kind: schema.String}}, {Name: "content", Type: schema.Type{Kind: schema.Bytes}}},
+			},
+			schema.Method{Name: "fetch", Result: &schema.Type{Kind: schema.Bytes}, Download: true},
+			schema.Method{
 				Name: "add", Doc: "adds",
 				Params: []schema.Attribute{
 					{Name: "a", Type: integer},
@@ -256,6 +261,7 @@ func TestStrict(t *testing.T) {
 		{"method list", "service: A/B\nmethods: {m: []}\n", "want a mapping, got a list"},
 		{"params", "service: A/B\nmethods: {m: {params: {a: int}}}\n", "want a list, got a mapping"},
 		{"param", "service: A/B\nmethods: {m: {params: [int]}}\n", "want a mapping, got a string"},
+		{"upload of no bytes", "service: A/B\nmethods: {m: {params: [{name: a, type: int}], upload: true}}\n", "x.yaml:2:11: m(): an upload's last parameter"},
 		{"param without name", "service: A/B\nmethods: {m: {params: [{type: int}]}}\n", `the key "name" is missing`},
 		{"param fault", "service: A/B\nmethods: {m: {params: [{name: a, type: enum}]}}\n", "x.yaml:2:31: m(a): an enum needs"},
 		{"param order", "service: A/B\nmethods: {m: {params: [{name: a, type: int?}, {name: b, type: int}]}}\n", "m(b): a required parameter cannot follow"},

@@ -53,10 +53,10 @@ func (r *reader) message(k key, n *node) schema.Definition {
 func (r *reader) method(k key, n *node) schema.Method {
 	m := schema.Method{Name: k.name}
 	r.places[k.name+"()"] = k.position
-	if !r.mapping(n, "params", "result", "doc") {
+	if !r.mapping(n, "params", "result", "upload", "download", "doc") {
 		return m
 	}
-	m.Doc = r.text(n, "doc")
+	m.Doc, m.Upload, m.Download = r.text(n, "doc"), r.flag(n, "upload"), r.flag(n, "download")
 	if p := n.get("params"); p != nil && r.is(p, "list") {
 		for _, param := range p.items {
 			m.Params = append(m.Params, r.param(k.name, param))

@@ -35,6 +35,9 @@ func address(text, base string) (string, error) {
 		return "", err
 	}
 	_, path, _ := strings.Cut(strings.TrimPrefix(text[strings.Index(text, "://")+1:], "//"), "/")
+	if path == "" {
+		return "", usage("write it as "+wantAddress, "%q names no service: want System/Component", text)
+	}
 	if err := schema.CheckService(path); err != nil {
 		return "", &fault{what: "URL " + text, cause: err, exit: exitUsage, try: []string{"write it as " + wantAddress}}
 	}

@@ -31,7 +31,7 @@ func TestAddressRefuses(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ text, base, want string }{
 		{"", "", "not the URL of a service"},
-		{"PingPong", "", "want System/Component"},
+		{"PingPong", "", `"PingPong" names no service: want System/Component`},
 		{"localhost:8443", "", "want System/Component"},
 		{"localhost:8443/Framework", "", "want System/Component"},
 		{"localhost:8443/Framework/PingPong/", "", "want System/Component"},

@@ -26,11 +26,11 @@ func readArguments(in io.Reader, list, named []string) (arguments, error) {
 				return a, usage("", "standard input can be one argument: - is there twice")
 			}
 			fromInput = true
-			data, err := io.ReadAll(io.LimitReader(in, maxArgument))
+			whole, err := readInput(in)
 			if err != nil {
 				return a, err
 			}
-			text = strings.TrimSuffix(string(data), "\n")
+			text = strings.TrimSuffix(whole, "\n")
 		}
 		a.list = append(a.list, argument(text))
 	}
@@ -66,7 +66,10 @@ func argument(text string) any {
 // and of a text what it says.
 func (p *app) printResult(v any, asJSON bool) error {
 	if text, ok := v.(string); ok && !asJSON {
-		_, err := p.out.Write([]byte(text + "\n"))
+		if isTerminal(p.out) {
+			return p.printText(text + "\n")
+		}
+		_, err := io.WriteString(p.out, text+"\n")
 		return err
 	}
 	line, err := jencode.Append(nil, v, jencode.JSON)
@@ -80,6 +83,5 @@ func (p *app) printResult(v any, asJSON bool) error {
 		return err
 	}
 	b.WriteByte('\n')
-	_, err = p.out.Write(b.Bytes())
-	return err
+	return p.printText(b.String())
 }

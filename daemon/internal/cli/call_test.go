@@ -56,6 +56,20 @@ func TestCallAddress(t *testing.T) {
 	}
 }
 
+// Of standard input nothing is lost: what is too much is an error.
+func TestArgumentFromInput(t *testing.T) {
+	t.Parallel()
+	for size, fine := range map[int]bool{0: true, maxArgument: true, maxArgument + 1: false} {
+		a, err := readArguments(strings.NewReader(strings.Repeat("x", size)), []string{"-"}, nil)
+		if fine && (err != nil || len(a.list[0].(string)) != size) {
+			t.Errorf("%d bytes: got %v, want all of it", size, err)
+		}
+		if !fine && (exitOf(err) != exitUsage || !strings.Contains(err.Error(), "standard input has more than 1.0 MiB")) {
+			t.Errorf("%d bytes: got %v, want an error of usage", size, err)
+		}
+	}
+}
+
 // A result is for people to read, or for programs: then exactly one line of JSON.
 func TestPrintResult(t *testing.T) {
 	t.Parallel()

@@ -21,6 +21,12 @@ func (c *calling) failed(ctx context.Context, err error) error {
 	if e.Status == 0 && c.unreachedBy(e) {
 		return c.cannot(ctx, err)
 	}
+	if errors.Is(err, rpcclient.ErrFile) {
+		return &fault{
+			what: c.method + " sends a file, which was not taken", exit: exitUsage,
+			try: []string{"--output FILE    puts it there; - is standard output"},
+		}
+	}
 	f := &fault{what: "cannot call " + c.method, cause: err, exit: callExit(e)}
 	switch {
 	case e.Returned:

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -22,8 +23,11 @@ import (
 type certificate struct {
 	File    string `json:"file"`
 	Subject string `json:"subject"`
+	// Proxy is what a proxy certificate says, else nil.
+	Proxy *gridProxy `json:"proxy,omitempty"`
 	// Peer is what services call its owner, with automatic naming; empty for
-	// one that is not for clients, and NoPeer says why where it should be.
+	// one that is not for clients, and NoPeer says why where it should be. Of a
+	// proxy certificate it is its user's.
 	Peer        string    `json:"peer,omitempty"`
 	NoPeer      string    `json:"no_peer,omitempty"`
 	DNS         []string  `json:"dns,omitempty"`
@@ -39,8 +43,18 @@ type certificate struct {
 	Fingerprint string    `json:"sha256"`
 }
 
-// describe says what busd sees in a certificate.
-func describe(cert *x509.Certificate) certificate {
+// A gridProxy is what a proxy certificate (RFC 3820) and those below it say.
+type gridProxy struct {
+	User     string    `json:"user"` // whose it is: the DN of his own certificate
+	Group    string    `json:"group,omitempty"`
+	Limited  bool      `json:"limited"`
+	NotAfter time.Time `json:"not_after"` // when the first of the chain ends
+}
+
+// describe says what busd sees in the first of some certificates, which may be
+// a proxy certificate with those that it needs.
+func describe(certs []*x509.Certificate) certificate {
+	cert := certs[0]
 	sum := sha256.Sum256(cert.Raw)
 	c := certificate{
 		Subject: nameOf(cert.RawSubject, cert.Subject.String()), Issuer: nameOf(cert.RawIssuer, cert.Issuer.String()),
@@ -56,6 +70,17 @@ func describe(cert *x509.Certificate) certificate {
 	}
 	if !slices.Contains(c.Uses, "client") {
 		return c
+	}
+	proxy, err := mtls.InspectProxy(certs)
+	if err != nil {
+		c.NoPeer = plain(err)
+		return c
+	}
+	if proxy != nil {
+		cert, c.Uses = proxy.User, []string{"client"}
+		c.Proxy = &gridProxy{
+			User: nameOf(cert.RawSubject, cert.Subject.String()), Group: proxy.Group, Limited: proxy.Limited, NotAfter: proxy.NotAfter.UTC(),
+		}
 	}
 	peer, err := mtls.Naming{}.PeerOf([]*x509.Certificate{cert})
 	if err != nil {
@@ -115,7 +140,7 @@ func readCertificates(path string) ([]certificate, error) {
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
-	var all []certificate
+	var certs []*x509.Certificate
 	var others []string
 	for rest := data; ; {
 		var block *pem.Block
@@ -130,12 +155,15 @@ func readCertificates(path string) ([]certificate, error) {
 		if err != nil {
 			return nil, &fault{what: path + ": a certificate in it cannot be read", cause: err, exit: exitFailed}
 		}
-		c := describe(cert)
-		c.File = path
-		all = append(all, c)
+		certs = append(certs, cert)
 	}
 	switch {
-	case all != nil:
+	case certs != nil:
+		all := make([]certificate, len(certs))
+		for i := range certs {
+			all[i] = describe(certs[i:])
+			all[i].File = path
+		}
 		return all, nil
 	case others != nil:
 		return nil, &fault{what: path + " holds no certificate, but a " + strings.Join(others, ", a "), exit: exitFailed}
@@ -148,8 +176,10 @@ func (p *app) pkiShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show FILE...", Short: "show what busd sees in certificates",
 		Long: "show prints who a certificate is of, as services name him (tls.peer_name: auto), who\n" +
-			"signed it, what it may be used for, and how long it is good. Keys are never shown.",
-		Example: "  busd pki show .busd/client-alice.crt\n  busd pki show .busd/*.crt --json",
+			"signed it, what it may be used for, and how long it is good. Of a grid proxy it prints\n" +
+			"whose it is, its DIRAC group, whether it is limited, and until when all of its chain is\n" +
+			"good. Signatures of CAs are not checked. Keys are never shown.",
+		Example: "  busd pki show .busd/client-alice.crt\n  busd pki show /tmp/x509up_u1000\n  busd pki show .busd/*.crt --json",
 		Args:    between(1, -1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			var all []certificate
@@ -188,6 +218,16 @@ func (c *certificate) print(out io.Writer, now time.Time) error {
 	}
 	row("file", c.File)
 	row("subject", c.Subject)
+	if g := c.Proxy; g != nil {
+		kind := "full"
+		if g.Limited {
+			kind = "limited"
+		}
+		row("proxy of", g.User)
+		row("kind", kind+" proxy (RFC 3820); it counts only where auth.proxies is accept")
+		row("DIRAC group", cmp.Or(g.Group, "none"))
+		row("good until", g.NotAfter.Format(time.DateTime)+" UTC, when the first of its chain ends")
+	}
 	row("peer name", c.Peer)
 	if c.NoPeer != "" {
 		row("peer name", "none: "+c.NoPeer)

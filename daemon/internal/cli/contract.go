@@ -31,22 +31,52 @@ func printSchema(out io.Writer, s *schema.Schema) error {
 	fmt.Fprintf(&b, "%s  %s\n%s\n", s.Service(), size(s), s.Fingerprint())
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, d := range s.Messages() {
-		fmt.Fprintf(w, "\n%s\t%s\t%s\n", d.Name, origin(d), d.Doc)
+		fmt.Fprintf(w, "\n%s\t%s\t%s\n", d.Name, origin(d), visibleDoc(d.Doc))
 		printAttrs(w, "  ", d.Attrs)
 	}
 	for _, m := range s.Methods() {
-		result := "nothing"
-		if m.Result != nil {
-			result = typeText(*m.Result)
-		}
-		fmt.Fprintf(w, "\n%s()\treturns %s\t%s\n", m.Name, result, m.Doc)
-		printAttrs(w, "  ", m.Params)
+		printMethod(w, m)
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
 	_, err := io.WriteString(out, trimmed(b.String()))
 	return err
+}
+
+// printMethod prints a method: its arguments, those that may be left out with a ?,
+// what each of them is, and what a result of several parts is made of.
+func printMethod(w io.Writer, m schema.Method) {
+	names, params := make([]string, len(m.Params)), m.Params
+	for i, a := range m.Params {
+		names[i] = a.Name
+		if a.Optional {
+			names[i] += "?"
+		}
+	}
+	takes, gives := "", "nothing"
+	if m.Upload {
+		takes, params = "takes a file, ", params[:len(params)-1]
+	}
+	switch {
+	case m.Download:
+		gives = "a file"
+	case m.Result != nil:
+		gives = typeText(*m.Result)
+	}
+	fmt.Fprintf(w, "\n%s(%s)\t%sreturns %s\t%s\n", m.Name, strings.Join(names, ", "), takes, visible(gives), visibleDoc(m.Doc))
+	printAttrs(w, "  ", params)
+	if m.Upload {
+		file := m.Params[len(params)]
+		fmt.Fprintf(w, "  %s\ta file\t%s\n", file.Name, visibleDoc(file.Doc))
+	}
+	if m.Result == nil {
+		return
+	}
+	if parts := inner(*m.Result); len(parts) > 0 {
+		fmt.Fprint(w, "  in its result:\n")
+		printAttrs(w, "    ", parts)
+	}
 }
 
 // trimmed takes away the blanks at the ends of lines.
@@ -78,7 +108,7 @@ func printAttrs(w io.Writer, indent string, attrs []schema.Attribute) {
 		if a.Optional {
 			text += ", optional"
 		}
-		fmt.Fprintf(w, "%s%s\t%s\t%s\n", indent, a.Name, text, a.Doc)
+		fmt.Fprintf(w, "%s%s\t%s\t%s\n", indent, a.Name, visible(text), visibleDoc(a.Doc))
 		printAttrs(w, indent+"  ", inner(a.Type))
 	}
 }
@@ -153,7 +183,7 @@ func printChanges(out io.Writer, changes []schema.Change) error {
 		if c.Breaking {
 			mark = "breaking"
 		}
-		if _, err := fmt.Fprintf(out, "%s  %s\n", mark, strings.TrimSuffix(c.String(), " (breaking)")); err != nil {
+		if _, err := fmt.Fprintf(out, "%s  %s\n", mark, visible(strings.TrimSuffix(c.String(), " (breaking)"))); err != nil {
 			return err
 		}
 	}

@@ -26,7 +26,11 @@ messages:
       load: {type: map, of: {type: float, nonfinite: true}}
   Done: {from: client, attrs: {}}
 methods:
-  add: {params: [{name: a, type: int}], result: int, doc: adds}
+  add: {params: [{name: a, type: int}, {name: b, type: int?}], result: int, doc: adds}
+  reset: {}
+  find: {params: [{name: tag, type: string}], result: {type: list, of: {type: struct, attrs: {name: string, count: {type: int, min: 0}}}}}
+  store: {params: [{name: name, type: string}, {name: content, type: bytes, doc: what is kept}], upload: true, result: int}
+  fetch: {params: [{name: name, type: string}], result: bytes, download: true}
 `), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -48,11 +52,27 @@ Job       from the service, latest of each id                       what is to b
 
 Done  from clients
 
-add()  returns int  adds
-  a    int
+add(a, b?)  returns int    adds
+  a         int
+  b         int, optional
+
+reset()  returns nothing
+
+find(tag)  returns list of struct
+  tag      string
+  in its result:
+    name   string
+    count  int 0..
+
+store(name, content)  takes a file, returns int
+  name                string
+  content             a file                     what is kept
+
+fetch(name)  returns a file
+  name       string
 `
 	_, got, _ := strings.Cut(out.String(), s.Fingerprint()+"\n")
-	if got != want || !strings.HasPrefix(out.String(), "Test/Job  2 messages, 1 method\n") {
+	if got != want || !strings.HasPrefix(out.String(), "Test/Job  2 messages, 5 methods\n") {
 		t.Errorf("got\n%s\nwant\n%s", &out, want)
 	}
 }

@@ -234,7 +234,7 @@ func exitOfStop(code bus.Code) int {
 // refused says why a server does not drain.
 func (d *draining) refused(resp *http.Response) error {
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // what there is
-	reason := strings.TrimSpace(string(text))
+	reason := visible(strings.TrimSpace(string(text)))
 	f := &fault{what: "the server at " + d.at + " does not drain: " + reason, exit: exitFailed}
 	switch resp.StatusCode {
 	case http.StatusBadRequest:

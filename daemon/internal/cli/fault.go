@@ -80,22 +80,23 @@ func sentence(e *bus.Error) string {
 	if s == "" {
 		s = strings.ReplaceAll(e.Code.String(), "_", " ")
 	}
-	return s
+	return visible(s)
 }
 
-// report prints an error; with debug also what is underneath.
+// report prints an error; with debug also what is underneath. What a service says of it
+// does nothing to the terminal.
 func report(w io.Writer, err error, debug bool) {
 	var f *fault
 	if !errors.As(err, &f) {
 		f = &fault{what: plain(err)}
 	}
-	fmt.Fprintln(w, "busd: "+f.Error()+codeText(err))
+	fmt.Fprintln(w, "busd: "+visibleLines(f.Error())+codeText(err))
 	for _, d := range f.details {
-		fmt.Fprintf(w, "  %-12s %s\n", d.name, d.value)
+		fmt.Fprintf(w, "  %-12s %s\n", d.name, visible(d.value))
 	}
 	name := "try"
 	for _, t := range f.try {
-		fmt.Fprintf(w, "  %-12s %s\n", name, t)
+		fmt.Fprintf(w, "  %-12s %s\n", name, visible(t))
 		name = ""
 	}
 	if debug {
@@ -119,7 +120,7 @@ func chain(w io.Writer, err error, depth int) {
 	if err == nil || depth == most {
 		return
 	}
-	fmt.Fprintf(w, "  %s%T: %v\n", strings.Repeat("  ", depth), err, err)
+	fmt.Fprintf(w, "  %s%T: %s\n", strings.Repeat("  ", depth), err, visible(err.Error()))
 	switch u := err.(type) { //nolint:errorlint // each level for itself
 	case interface{ Unwrap() error }:
 		chain(w, u.Unwrap(), depth+1)

@@ -79,7 +79,7 @@ func (l *line) connected(identity bus.Identity, r msgclient.Resumption) {
 	case r.Resumed:
 		l.tell(lineEvent{Event: eventResumed, Lost: &r.Lost}, "connected again, session resumed: nothing lost")
 	default:
-		reason := r.Reason
+		reason := visible(r.Reason)
 		if reason == "" {
 			reason = "there was none"
 		}

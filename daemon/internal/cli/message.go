@@ -17,6 +17,18 @@ import (
 // maxArgument bounds a message, or an argument, that is read from standard input.
 const maxArgument = 1 << 20
 
+// readInput reads what a - stands for.
+func readInput(in io.Reader) (string, error) {
+	data, err := io.ReadAll(io.LimitReader(in, maxArgument+1))
+	if err != nil {
+		return "", err
+	}
+	if len(data) > maxArgument {
+		return "", usage("--input FILE    sends a file of any length, to a method that takes one", "standard input has more than %s", bytesText(maxArgument))
+	}
+	return string(data), nil
+}
+
 // record makes a message of the service's contract from JSON; "-" reads it from
 // standard input, and nothing means no attributes.
 func (p *app) record(c *msgclient.Client, name string, args []string) (*schema.Record, error) {
@@ -35,11 +47,10 @@ func (p *app) record(c *msgclient.Client, name string, args []string) (*schema.R
 		text = args[0]
 	}
 	if text == "-" {
-		data, err := io.ReadAll(io.LimitReader(p.in, maxArgument))
-		if err != nil {
+		var err error
+		if text, err = readInput(p.in); err != nil {
 			return nil, err
 		}
-		text = string(data)
 	}
 	r, err := schema.RecordFromJSON(d, []byte(text))
 	if err != nil {
@@ -145,8 +156,7 @@ func (p *app) show(m *schema.Record, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	_, err = p.out.Write(append(b, '\n'))
-	return err
+	return p.printText(string(b) + "\n")
 }
 
 // refused says that the service did not do what was asked of it. Where ctx

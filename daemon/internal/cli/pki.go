@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"busd/internal/mtls"
 )
@@ -89,6 +91,7 @@ type issuing struct {
 	days     int
 	force    bool
 	request  mtls.Request
+	subject  *pflag.Flag
 	kind     string // "server" or "client": the beginning of the files' names
 }
 
@@ -98,6 +101,8 @@ func (i *issuing) flags(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&i.days, "days", 365, "how long it is valid; never longer than the CA")
 	cmd.Flags().BoolVar(&i.force, "force", false, "replace files that are there")
 	cmd.Flags().StringSliceVar(&i.request.DNS, "dns", nil, "a DNS name in the certificate")
+	cmd.Flags().StringVar(&i.request.Subject, "subject", "", "the whole subject, such as /C=ch/O=DIRAC/CN=alice (default: /CN=NAME)")
+	i.subject = cmd.Flags().Lookup("subject")
 }
 
 func (p *app) pkiServer() *cobra.Command {
@@ -140,9 +145,11 @@ func (p *app) pkiClient() *cobra.Command {
 		Long: "client makes a certificate for a client. Services know the client by the name in it,\n" +
 			"of the first kind that it has: SPIFFE ID, URI, DNS name, e-mail address. Without --dns,\n" +
 			"--uri and --email NAME itself is that name: a URI if it has ://, an e-mail address if it\n" +
-			"has @, else a DNS name, so that \"agent-7\" connects as dns:agent-7.",
+			"has @, else a DNS name, so that \"agent-7\" connects as dns:agent-7. The subject is\n" +
+			"/CN=NAME, or what --subject says, in the form in which DIRAC and busd pki show write it.",
 		Example: "  busd pki issue client agent-7\n" +
 			"  busd pki issue client agent-7 --uri spiffe://example.org/agent/7\n" +
+			"  busd pki issue client alice --subject /C=ch/O=DIRAC/CN=alice\n" +
 			"  busd pki issue client agent-7 --days 30 --out /etc/busd/tls/agent-7",
 		Args: between(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -172,6 +179,9 @@ func (p *app) issue(i *issuing, name string) error {
 			return usage("", "%q is no DNS name: want letters, digits, dots and hyphens", dns)
 		}
 	}
+	if i.subject.Changed && i.request.Subject == "" {
+		return usage("", "--subject is empty: want a form such as /C=ch/O=DIRAC/CN=alice")
+	}
 	validity, err := validityOf(i.days)
 	if err != nil {
 		return err
@@ -194,7 +204,7 @@ func (p *app) issue(i *issuing, name string) error {
 		path = filepath.Join(i.dir, i.kind+"-"+fileName(name))
 	}
 	files := []mtls.File{{Path: path + ".crt", Data: issued.CertPEM()}, {Path: path + ".key", Data: key, Secret: true}}
-	c := describe(issued.Certificate)
+	c := describe([]*x509.Certificate{issued.Certificate})
 	if i.kind == "client" && c.NoPeer != "" {
 		return usage("busd pki issue client --help", "no service would accept this client: %s", c.NoPeer)
 	}

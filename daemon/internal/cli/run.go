@@ -120,7 +120,7 @@ func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 // note tells the person at the terminal something that is no data.
 func (p *app) note(format string, a ...any) {
 	if !p.quiet {
-		fmt.Fprintf(p.err, format+"\n", a...)
+		fmt.Fprintln(p.err, visibleLines(fmt.Sprintf(format, a...)))
 	}
 }
 

@@ -59,8 +59,7 @@ func (p *app) schemaShow() *cobra.Command {
 				return err
 			}
 			b.WriteByte('\n')
-			_, err = p.out.Write(b.Bytes())
-			return err
+			return p.printText(b.String())
 		},
 	}
 	t.flags(cmd)

@@ -38,8 +38,7 @@ func (p *app) schemaDocument(name, what string, write func(*schema.Schema, apido
 			if file != "" {
 				return os.WriteFile(file, b, 0o644) //nolint:gosec // it holds nothing secret
 			}
-			_, err = p.out.Write(b)
-			return err
+			return p.printText(string(b))
 		},
 	}
 	t.flags(cmd)

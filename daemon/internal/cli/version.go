@@ -3,8 +3,10 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -68,7 +70,17 @@ func (p *app) version() *cobra.Command {
 
 // printJSON prints a value as one line of JSON.
 func (p *app) printJSON(v any) error {
-	e := json.NewEncoder(p.out)
+	var b strings.Builder
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	return p.printText(b.String())
+}
+
+// printText prints data, of which nothing is done to a terminal.
+func (p *app) printText(text string) error {
+	_, err := io.WriteString(p.out, visibleLines(text))
+	return err
 }

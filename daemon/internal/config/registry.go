@@ -5,7 +5,7 @@ import "net/netip"
 // Auth says by what beside TLS certificates somebody can show who he is.
 type Auth struct {
 	Proxies        string         `key:"proxies" default:"off" words:"off|accept" doc:"accept: X.509 proxy certificates (RFC 3820) count as the certificate of their user"`
-	TrustedProxies []netip.Prefix `key:"trusted_proxies" default:"[]" doc:"networks and addresses of TLS proxies, whose word is taken for the certificate that their client has shown"`
+	TrustedProxies []netip.Prefix `key:"trusted_proxies" default:"[]" doc:"networks and addresses of TLS proxies, whose word is taken for the certificate that their client has shown; whoever comes from there is somebody by that, or by a token, and by no certificate of his own; chains of proxy certificates need a larger limits.header_size (48KiB for the longest)"`
 	Tokens         []Tokens       `key:"tokens" default:"[]"`
 }
 

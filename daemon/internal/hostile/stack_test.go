@@ -239,7 +239,7 @@ func (s *stack) newMethods() *rpc.Service {
 		return a + b
 	}).Named("a", "b")
 	rpc.Export(svc, "shout", func(text string) string { return strings.ToUpper(text) }).Named("text").Allow = access.Any
-	rpc.Export(svc, "secret", func() { s.handledForbidden.Add(1) }).Allow = access.MustRule("Nobody")
+	rpc.Export(svc, "secret", func() { s.handledForbidden.Add(1) }).Allow = access.MustRule("Unheard")
 	rpc.Export(svc, "stay", func(ctx context.Context) error {
 		s.running.Add(1)
 		defer s.running.Add(-1)

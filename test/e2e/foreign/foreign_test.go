@@ -177,7 +177,7 @@ func (Wait) MessageName() string     { return "Wait" }
 func (Odd) MessageName() string      { return "Odd" }
 
 func newForeign() *msgbus.Service {
-	number := schema.Type{Kind: schema.Float}
+	number, file := schema.Type{Kind: schema.Float}, schema.Type{Kind: schema.Bytes}
 	svc := &msgbus.Service{Schema: schema.MustNew("Test/Foreign",
 		schema.Of[Wait](schema.FromClient),
 		schema.Of[Ask](schema.FromBoth),
@@ -185,6 +185,7 @@ func newForeign() *msgbus.Service {
 		schema.Of[Odd](schema.FromService).Latest("level"),
 		schema.Method{Name: "div", Doc: "a / b", Result: &number, Params: []schema.Attribute{{Name: "b", Type: number}, {Name: "a", Type: number}}},
 		schema.Method{Name: "add"},
+		schema.Method{Name: "copy", Result: &file, Upload: true, Download: true, Params: []schema.Attribute{{Name: "file", Type: file}}},
 	)}
 	svc.OnConnect = func(_ context.Context, c *msgbus.Conn) error {
 		if c.Args()["refuse"] != true {

@@ -126,6 +126,9 @@ def fingerprint(document):
         out = {"name": m["name"], "params": [attribute(p) for p in m.get("params", [])]}
         if "result" in m:
             out["result"] = typed(m["result"])
+        for key in ("upload", "download"):
+            if m.get(key):
+                out[key] = True
         return out
 
     canonical = {"service": document["service"], "messages": sorted(map(message, document["messages"]), key=named)}

@@ -70,10 +70,10 @@ func TestWhatIsLostIsTold(t *testing.T) {
 		if err := next(t, laterAnswered, "Request"); err != nil {
 			t.Errorf("Request that was not written: %v", err)
 		}
+		synctest.Wait() // for OnConnect, and for the handler of what was acknowledged
 		if !slices.Equal(got.so(), upTo(3)) {
 			t.Errorf("the services got %v, want 1, 2, 3", got.so())
 		}
-		synctest.Wait() // for OnConnect
 		want := []string{
 			"connect {Resumed:false Reason: Lost:0}",
 			"drop",

@@ -39,7 +39,7 @@ func (x *exchange) download(value any) {
 		from = guardedReader{x, from}
 		n, err = readFirst(from, window[:], size)
 	}
-	ended := errors.Is(err, io.EOF)
+	ended := err == io.EOF //nolint:errorlint // an error about an end is an error
 	switch {
 	case err != nil && !ended:
 	case size >= 0 && (int64(n) > size || ended && int64(n) < size):
@@ -180,7 +180,7 @@ func (x *exchange) sendStream(from io.Reader, window []byte, n int, err error, s
 				panic(http.ErrAbortHandler)
 			}
 		}
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { //nolint:errorlint // as above
 			return
 		}
 		if err != nil {

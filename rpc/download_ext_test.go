@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -122,6 +123,23 @@ func TestDownloadOverOldHTTP(t *testing.T) {
 	for _, m := range svc.Stats().Methods {
 		if m.Calls["ok"] > 0 && m.Method != "ping" {
 			t.Errorf("%s was executed", m.Method)
+		}
+	}
+}
+
+// TestDownloadFailsWithAnEnd: an error that is about somebody else's end is no end
+// of the file.
+func TestDownloadFailsWithAnEnd(t *testing.T) {
+	t.Parallel()
+	svc := rpc.NewService("Test/Files")
+	svc.Allow = access.Any
+	rpc.Export(svc, "get", func() io.Reader {
+		return io.MultiReader(strings.NewReader(strings.Repeat("x", 100_000)), iotest.ErrReader(fmt.Errorf("upstream: %w", io.EOF)))
+	})
+	w := serve(t, serverOf(t, rpc.Config{}, svc), "h2", "http/1.1")
+	for _, http2 := range []bool{false, true} {
+		if resp, body, err := fetch(t, w.client("", http2), "get"); err == nil {
+			t.Errorf("http2=%t: got %s, %d bytes, and no error", http2, resp.Status, len(body))
 		}
 	}
 }

@@ -18,7 +18,9 @@ import (
 )
 
 // BenchmarkWays is one small echo by every way that there is to call it, and by a
-// bare net/http handler; sockets of the loopback interface, TLS 1.3 with certificates
+// bare net/http handler. bare, https and new-connection have a caller that does next to
+// nothing, so that they compare handlers; client and h2 Go's client, and stable ours,
+// so that they compare what callers get. Sockets of the loopback interface, TLS 1.3 with certificates
 // on both sides, both ends in this process, all of them by turns. Figures are
 // medians of the rounds.
 func BenchmarkWays(b *testing.B) {
@@ -53,7 +55,8 @@ func BenchmarkWays(b *testing.B) {
 			}{
 				{"bare", 4000, func(i int) error { return lines[i].call([]byte(bare)) }},
 				{"https", 4000, func(i int) error { return lines[i].call([]byte(echo)) }},
-				{"h2", 1000, overHTTP2(b, w, body)},
+				{"client", 2000, overHTTP(b, w, body, 1)},
+				{"h2", 1000, overHTTP(b, w, body, 2)},
 				{"stable", 8000, overStable(b, w, body)},
 				{"new-connection", 200, func(int) error {
 					conn := w.line("agent")
@@ -96,9 +99,11 @@ func round(b *testing.B, callers, calls int, call func(caller int) error) time.D
 	return time.Since(begin) / time.Duration((calls+callers-1)/callers*callers)
 }
 
-// overHTTP2 calls with Go's client on one connection.
-func overHTTP2(b *testing.B, w *world, body string) func(int) error {
-	client := w.client("agent", true)
+// overHTTP calls with Go's client: on as many connections as there are callers, or on
+// one of HTTP/2.
+func overHTTP(b *testing.B, w *world, body string, major int) func(int) error {
+	client := w.client("agent", major == 2)
+	client.Transport.(*http.Transport).MaxIdleConnsPerHost = 32
 	return func(int) error {
 		resp, err := client.Post("https://"+host+"/Test/Bench/echo", plainJSON, strings.NewReader(body))
 		if err != nil {
@@ -106,7 +111,7 @@ func overHTTP2(b *testing.B, w *world, body string) func(int) error {
 		}
 		_, err = io.Copy(io.Discard, resp.Body)
 		_ = resp.Body.Close()
-		if resp.ProtoMajor != 2 || resp.StatusCode != http.StatusOK {
+		if resp.ProtoMajor != major || resp.StatusCode != http.StatusOK {
 			return fmt.Errorf("got %s %s", resp.Proto, resp.Status)
 		}
 		return err

@@ -105,13 +105,17 @@ func verdict(r *http.Response) *Error {
 	return odd("it is JSON, in place of content: %q", excerpt(head.Bytes()))
 }
 
+// ErrUnwritable matches, by errors.Is, the error of a [Client.ReceiveFile] whose file
+// cannot be written here.
+var ErrUnwritable = errors.New("the file cannot be written")
+
 // ReceiveFile is [Client.Receive] into a file, which appears when all of it is there
 // and on the disk, in place of one that stood there. On an error nothing is left
 // behind.
 func (c *Client) ReceiveFile(ctx context.Context, path, method string, args ...any) (err error) {
 	f, err := part(path)
 	if err != nil {
-		return unsent(bus.Wrap(bus.CodeFailedPrecondition, err, "the file cannot be written"))
+		return unsent(bus.Wrap(bus.CodeFailedPrecondition, fmt.Errorf("%w: %w", ErrUnwritable, err), "the file cannot be written"))
 	}
 	defer func() {
 		if err != nil {
@@ -123,7 +127,7 @@ func (c *Client) ReceiveFile(ctx context.Context, path, method string, args ...a
 		return err
 	}
 	if err = keep(f, path); err != nil {
-		return failed(bus.Wrap(bus.CodeAborted, err, "the content came, and cannot be kept"))
+		return failed(bus.Wrap(bus.CodeAborted, fmt.Errorf("%w: %w", ErrUnwritable, err), "the content came, and cannot be kept"))
 	}
 	return nil
 }

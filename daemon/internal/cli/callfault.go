@@ -3,7 +3,10 @@ package cli
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 
 	"busd/bus"
 	"busd/rpc/rpcclient"
@@ -17,6 +20,9 @@ func (c *calling) failed(ctx context.Context, err error) error {
 	var e *rpcclient.Error
 	if !errors.As(err, &e) {
 		return err
+	}
+	if errors.Is(err, rpcclient.ErrUnwritable) {
+		return unwritable(c.output, err)
 	}
 	if e.Status == 0 && c.unreachedBy(e) {
 		return c.cannot(ctx, err)
@@ -40,6 +46,27 @@ func (c *calling) failed(ctx context.Context, err error) error {
 	}
 	if !e.Returned {
 		c.advise(f, e.Err.Code)
+	}
+	return f
+}
+
+// unwritable says that a file of this machine cannot be written: the service is not
+// at fault.
+func unwritable(path string, err error) error {
+	f := &fault{what: path + " cannot be written", exit: exitFailed}
+	var failed *fs.PathError
+	var unnamed *os.LinkError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		f.what, f.exit = "there is no directory "+filepath.Dir(path), exitNotFound
+	case errors.Is(err, fs.ErrPermission):
+		f.what, f.exit = path+" may not be written by you", exitNotAllowed
+	case errors.As(err, &failed):
+		f.cause = failed.Err
+	case errors.As(err, &unnamed):
+		f.cause = unnamed.Err
+	default:
+		f.what = path + " is there, and is no regular file"
 	}
 	return f
 }

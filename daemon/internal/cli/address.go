@@ -2,6 +2,7 @@ package cli
 
 import (
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -51,7 +52,7 @@ func parse(text string) (string, error) {
 		whole = "wss://" + whole
 	}
 	u, err := url.Parse(whole)
-	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || !isHost(u.Hostname()) || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return "", usage("write it as "+wantAddress, "%q is not the URL of a service", text)
 	}
 	switch u.Scheme {
@@ -66,4 +67,14 @@ func parse(text string) (string, error) {
 		port = defaultPort
 	}
 	return "wss://" + net.JoinHostPort(u.Hostname(), port), nil
+}
+
+// isHost reports whether text, a host without brackets, is a name or an
+// address. url.Parse lets colons pass that no name may have.
+func isHost(text string) bool {
+	if strings.Contains(text, ":") {
+		_, err := netip.ParseAddr(text)
+		return err == nil
+	}
+	return text != ""
 }

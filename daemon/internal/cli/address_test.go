@@ -43,6 +43,8 @@ func TestAddressRefuses(t *testing.T) {
 		{"wss://user@localhost/Framework/PingPong", "", "not the URL of a service"},
 		{"wss://localhost/Framework/PingPong?x=1", "", "not the URL of a service"},
 		{"wss:///Framework/PingPong", "", "not the URL of a service"},
+		{"Framework/PingPong", "&::::", "BUSD_URL"},
+		{"::::/Framework/PingPong", "", "not the URL of a service"},
 		{"Framework/PingPong", "ws://localhost", "BUSD_URL"},
 	} {
 		got, err := address(test.text, test.base)

@@ -32,41 +32,53 @@ type greeting struct {
 // run is the connection's goroutine; once the client is welcomed it is the
 // link's reader.
 func (g *greeting) run() {
+	if err := g.greet(); err != nil {
+		g.refuse(err)
+		g.leaveGate()
+	}
+}
+
+// leaveGate gives the connection's place to another, once all of it has ended.
+func (g *greeting) leaveGate() {
+	if !g.behind { // else OnConnect's goroutine does
+		g.server.gate.leave(g.service, g.caller.Peer.Name)
+	}
+}
+
+// greet welcomes the client, and serves it, or says why not.
+func (g *greeting) greet() error {
 	s := g.server
-	defer func() {
-		if !g.behind { // else OnConnect's goroutine does
-			s.gate.leave(g.service, g.caller.Peer.Name)
-		}
-	}()
 	hello, err := g.readHello()
 	if err != nil {
-		g.refuse(err)
-		return
+		return err
 	}
 	c, err := g.conn(hello)
 	if err == nil {
 		err = g.authorize(c)
 	}
 	if err != nil {
-		g.refuse(err)
-		return
+		return err
 	}
 	log := s.log.With(keys.Service(g.service.Name()), keys.TRID(c.trid), keys.Identity(c.identity))
 	got, refused := s.registry.claim(c, askOf(hello), func(held *agentSession) { c.link = g.link(c, held, log) })
 	if refused != nil {
 		g.lost(got.older)
-		g.refuse(refused)
-		return
+		return refused
 	}
 	err = g.admit(c, got)
 	if err == nil {
 		err = g.live(c, hello, got, log)
 	}
-	if !g.behind {
-		s.registry.over(c)
-	}
 	if err != nil {
-		g.refuse(err)
+		g.over(c)
+	}
+	return err
+}
+
+// over is for when nothing of the connection goes on.
+func (g *greeting) over(c *Conn) {
+	if !g.behind { // as above
+		g.server.registry.over(c)
 	}
 }
 
@@ -199,8 +211,8 @@ func (g *greeting) link(c *Conn, held *agentSession, log *zap.Logger) *link.Link
 	}, held.stream)
 }
 
-// live welcomes the client and serves it to its end. It fails if the session
-// ended before the welcome.
+// live welcomes the client and serves it to its end, perhaps on another goroutine.
+// It fails if the session ended before the welcome.
 func (g *greeting) live(c *Conn, hello *wire.HelloFrame, got claim, log *zap.Logger) error {
 	s := g.server
 	welcome := g.welcome(c, hello, got)
@@ -229,12 +241,14 @@ func (g *greeting) live(c *Conn, hello *wire.HelloFrame, got claim, log *zap.Log
 	g.service.stats.opened(got.resumed, got.reason)
 	s.gate.pace.welcomed()
 
-	why := c.link.Run(nil)
-
-	s.registry.remove(c)
-	s.cfg.Relay.Withdraw(g.service.Name(), c.trid, c.identity)
-	g.onDrop(c, why)
-	s.logEnd(c, log, why)
+	c.link.Serve(nil, func(why error) {
+		s.registry.remove(c)
+		s.cfg.Relay.Withdraw(g.service.Name(), c.trid, c.identity)
+		g.onDrop(c, why)
+		s.logEnd(c, log, why)
+		g.over(c)
+		g.leaveGate()
+	})
 	return nil
 }
 

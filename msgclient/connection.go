@@ -75,7 +75,11 @@ func (c *Client) serve(conn *connection, head []byte) {
 			conn.link.Pass() // handlers may wait for what only the next connection brings
 		}
 	})
-	c.serving.Go(func() { c.dropped(conn, conn.link.Run(head)) })
+	c.serving.Add(1)
+	go conn.link.Serve(head, func(why error) {
+		defer c.serving.Done()
+		c.dropped(conn, why)
+	})
 }
 
 // dropped takes note of a connection's end.

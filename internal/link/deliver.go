@@ -24,9 +24,7 @@ func (p *PanicError) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
 func (s *Stream) deliverLocked() {
 	if !s.inbox.delivering && s.deliverableLocked() {
 		s.inbox.delivering = true
-		if !s.callBackLocked() {
-			go s.deliver()
-		}
+		go s.deliver()
 	}
 }
 
@@ -34,29 +32,32 @@ func (s *Stream) deliverableLocked() bool { return !s.held && !s.inbox.closed &&
 
 // deliver is the deliverer: it handles what waits, in order, until nothing does
 // or the link has ended that carried it. It is started by who puts the first, and
-// waited for by [Link.Run], as a handler of the link that carries the stream. It
-// may stay when nothing waits any more, but no longer than the link.
+// waited for by [Link.Serve], as a handler of the link that carries the stream.
 func (s *Stream) deliver() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.handleWaitingLocked(); s.stayLocked(); {
-		s.handleWaitingLocked()
-	}
+	s.handleWaitingLocked(nil)
 }
 
-// handleWaitingLocked handles what waits. The turn is the deliverer's until it
-// returns.
-func (s *Stream) handleWaitingLocked() {
-	returned := false
+// handleWaitingLocked handles what waits: as the reader of a link, which must come
+// back to read if another one carries the stream, or, if that is nil, as the
+// deliverer. The turn is the caller's until it returns.
+func (s *Stream) handleWaitingLocked(l *Link) {
+	turn := 0
+	if l != nil {
+		turn = l.turn
+	}
 	defer func() {
 		s.inbox.delivering = false
-		if !returned { // a handler ends this goroutine: another goes on
-			s.wakeCorkedLocked()
-			s.deliverLocked()
-		}
+		s.inline.ended = time.Now()
+		s.deliverLocked() // if the reader must go, or a handler ends this goroutine, another goes on
 		s.restLocked()
 	}()
 	for s.deliverableLocked() {
+		reads := l != nil && l.turn == turn
+		if reads && s.link != l {
+			return
+		}
 		in := s.inbox.next()
 		if in == nil { // it was the end of a batch
 			continue
@@ -66,6 +67,9 @@ func (s *Stream) handleWaitingLocked() {
 			s.wakeCorkedLocked() // this one may wait now
 		}
 		if atOnce > 1 && s.beside[in.Message] >= atOnce {
+			if reads {
+				s.handOverLocked()
+			}
 			s.quiet.Wait() // until one of them returns, or nothing is to be handled
 			continue
 		}
@@ -76,7 +80,6 @@ func (s *Stream) handleWaitingLocked() {
 			s.deliverOneLocked(in)
 		}
 	}
-	returned = true
 }
 
 // reportLocked sees to it that messages of ours that failed at the peer are
@@ -89,7 +92,7 @@ func (s *Stream) reportLocked() {
 	}
 }
 
-// report reports them in order. [Link.Run] waits for it.
+// report reports them in order. [Link.Serve] waits for it.
 func (s *Stream) report() {
 	s.mu.Lock()
 	defer func() { // the program's function may end this goroutine: another goes on
@@ -133,11 +136,8 @@ func (s *Stream) atOnceLocked(in *Incoming) int {
 func (s *Stream) deliverOneLocked(in *Incoming) {
 	l := s.carrier
 	l.running++
-	s.stay.handles, s.stay.moved = true, true
-	defer func() { // also if the handler ends its goroutine
-		s.stay.handles = false
-		l.ranLocked()
-	}()
+	s.inline.moved = true
+	defer l.ranLocked() // also if the handler ends its goroutine
 	l.handleLocked(in)
 }
 

@@ -16,7 +16,7 @@ const closeLimit = 5 * time.Second
 
 // A Handler gives a link's messages their meaning.
 type Handler interface {
-	// Handle handles one message. The deliverer calls it, one message at a
+	// Handle handles one message. The reader or the deliverer calls it, one message at a
 	// time and in order, but for those that AtOnce lets run together. What in
 	// holds is good until it returns. Calls it handles too, [CallsAtOnce] at a
 	// time, beside messages and in no order.
@@ -63,6 +63,7 @@ type Link struct {
 	conn    context.Context
 	endConn context.CancelCauseFunc
 	work    sync.WaitGroup // the writer
+	ended   func(why error)
 
 	// Guarded by the stream's mu.
 	opened    bool
@@ -81,6 +82,9 @@ type Link struct {
 	ackTimer  *time.Timer
 	abort     *time.Timer
 	alive     keepalive
+	turn      int    // how often its reading was handed over
+	rest      []byte // with what it goes on then
+	failed    error
 }
 
 // ending is how a link ends; it is set once.
@@ -158,19 +162,6 @@ func (l *Link) Open(start Start) *bus.Error {
 	return nil
 }
 
-// Run reads until the link ends, and returns why, once all of it has ended: the
-// writer has written the last frame, the last handler of what it carried has
-// returned, or [Link.Pass] was called. head is what has been read already; it
-// may be nil. The error matches [bus.ErrDropped].
-func (l *Link) Run(head []byte) error {
-	l.cfg.Socket.Limit(l.cfg.MessageLimit, l.cfg.Silence, time.Time{})
-	l.read(head)
-	l.work.Wait()
-	l.cfg.Socket.Abort()
-	l.gone()
-	return l.Cause()
-}
-
 // gone waits for the handlers.
 func (l *Link) gone() {
 	s := l.stream
@@ -204,7 +195,7 @@ func (s *Stream) busyLocked(l *Link) bool {
 	return s.handlesLocked() || (s.over != nil && !s.inbox.closed && !s.idleLocked())
 }
 
-// Pass makes Run not wait for handlers: what they handle is another link's
+// Pass makes [Link.Serve] not wait for handlers: what they handle is another link's
 // business now.
 func (l *Link) Pass() {
 	l.stream.mu.Lock()
@@ -294,7 +285,7 @@ func (l *Link) endLocked(e ending) {
 	l.ending = &e
 	l.endConn(e.cause)
 	if s.link == l {
-		s.dismissLocked()
+		s.wakeCorkedLocked()
 		e.left = 2 * s.session.Queued() // their numbers come to them
 		if s.hole || s.cfg.Ends == nil || s.cfg.Ends(e.cause) {
 			s.endLocked(e.cause, e.remote)

@@ -165,13 +165,13 @@ func (e *end) run() {
 func (e *end) read() {
 	link, ran := e.link, e.ran
 	e.runs = append(e.runs, ran)
-	go func() {
-		defer close(ran.over)
-		ran.why = link.Run(nil)
-	}()
+	go link.Serve(nil, func(why error) {
+		ran.why = why
+		close(ran.over)
+	})
 }
 
-// wait returns why the end's Run returned.
+// wait returns why the end's Serve ended.
 func (e *end) wait(t testing.TB) error {
 	t.Helper()
 	return e.ran.wait(t)
@@ -182,7 +182,7 @@ func (r *ran) wait(t testing.TB) error {
 	select {
 	case <-r.over:
 	case <-time.After(2 * time.Minute): // some tests have a clock of their own
-		t.Fatal("Run does not return")
+		t.Fatal("Serve does not end")
 	}
 	return r.why
 }

@@ -47,6 +47,7 @@ type pipe struct {
 	closed           atomic.Bool
 	aborts           atomic.Int32
 	writeError       atomic.Pointer[error]
+	wall             atomic.Pointer[chan struct{}] // until it is closed nothing is taken
 	messages         atomic.Int64 // written
 }
 
@@ -135,6 +136,12 @@ func (p *pipe) send(out parcel) error {
 	}
 	if err := p.writeError.Load(); err != nil {
 		return *err
+	}
+	if wall := p.wall.Load(); wall != nil {
+		select {
+		case <-*wall:
+		case <-p.broken:
+		}
 	}
 	select {
 	case <-p.broken:

@@ -3,67 +3,123 @@ package link
 import (
 	"bytes"
 	"errors"
+	"sync"
 	"time"
 
 	"busd/bus"
 	"busd/internal/wire"
 )
 
-// read reads until the link has ended and the peer has said goodbye, or the
-// socket is gone. It is the reader; nothing else reads.
-func (l *Link) read(head []byte) {
-	err := l.frames(head)
+// Serve reads until the link ends, and calls ended with why, once all of it has
+// ended: the writer has written the last frame, the last handler of what it carried
+// has returned, or [Link.Pass] was called. It returns then, or earlier, if its
+// goroutine is held up in a handler: another reads on, which calls ended. head is
+// what has been read already; it may be nil. The error matches [bus.ErrDropped].
+func (l *Link) Serve(head []byte, ended func(why error)) {
+	l.cfg.Socket.Limit(l.cfg.MessageLimit, l.cfg.Silence, time.Time{})
+	l.ended = ended
+	l.read(head, nil)
+}
+
+// read is the reader: it reads until the link has ended and the peer has said
+// goodbye, or the socket is gone. b and err are what was read last. Nothing else
+// reads.
+func (l *Link) read(b []byte, err error) {
 	for err == nil {
-		var b []byte
-		if b, err = l.cfg.Socket.Read(); err == nil {
-			err = l.frames(b)
+		if len(b) == 0 {
+			if b, err = l.cfg.Socket.Read(); err != nil {
+				break
+			}
+		}
+		b, err = l.take(b)
+		if !l.handle(b, err) {
+			return
 		}
 	}
 	if err != errEnded { //nolint:errorlint // ours, and never wrapped
 		l.fail(err)
 	}
 	l.cfg.Socket.Drain()
+	l.work.Wait()
+	l.cfg.Socket.Abort()
+	l.gone()
+	ended := l.ended
+	l.ended = nil // the session may keep this link for long
+	ended(l.Cause())
 }
 
 // errEnded stops the reader of a link that has ended.
 var errEnded = errors.New("the link has ended")
 
-// frames takes the frames of one WebSocket message.
-func (l *Link) frames(b []byte) error {
-	for numbered := 0; len(b) > 0; {
-		f, err := l.cfg.Decoder.Next(b)
-		if err != nil {
-			return AsFault(err)
+// A group is some frames of one WebSocket message that are taken together.
+type group [groupFrames]wire.Frame
+
+// groupFrames is how many there are at most. Measured: they share one lock, and what
+// they bring about goes together; many more only fill caches.
+const groupFrames = 32
+
+var groups = sync.Pool{New: func() any { return new(group) }}
+
+// take takes the first frames of b, and returns what is behind them. Those before
+// one that is at fault are taken too.
+func (l *Link) take(b []byte) (rest []byte, err error) {
+	g := groups.Get().(*group) // the pool holds nothing else
+	n := 0
+	for n < groupFrames && len(b) > 0 {
+		f := &g[n]
+		if *f, err = l.cfg.Decoder.Next(b); err != nil {
+			err = AsFault(err)
+			break
+		}
+		if f.Kind == wire.Goaway && n > 0 {
+			break // it comes first next time
 		}
 		b = b[f.Size:]
-		if f.Kind.Numbered() {
-			numbered++
+		n++
+		if f.Kind == wire.Goaway {
+			break
 		}
-		if err := l.frame(&f, numbered > 1); err != nil {
+	}
+	if n > 0 && g[0].Kind == wire.Goaway {
+		err = l.goneAway(&g[0])
+	} else if failed := l.frames(g[:n]); failed != nil {
+		err = failed
+	}
+	clear(g[:n])
+	groups.Put(g)
+	if l.cfg.Heard != nil && n > 0 && err == nil {
+		l.cfg.Heard()
+		l.cfg.Heard = nil // the reader's alone
+	}
+	return b, err
+}
+
+// frames takes frames: what somebody waits for goes straight to him, what must be
+// handled waits for that.
+func (l *Link) frames(frames []wire.Frame) error {
+	s := l.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.beginLocked()
+	l.crowd = false
+	for i := range frames {
+		f := &frames[i]
+		if err := l.frameLocked(f); err != nil {
 			return err
 		}
-		if l.cfg.Heard != nil {
-			l.cfg.Heard()
-			l.cfg.Heard = nil // the reader's alone
-		}
+		l.crowd = l.crowd || f.Kind.Numbered()
+	}
+	if l.ending == nil && s.link == l {
+		l.ackLocked()
 	}
 	return nil
 }
 
-// frame takes one frame: what somebody waits for goes straight to him, what
-// must be handled to the deliverer or the workers. crowd says that it is not the
-// first numbered one of its message.
-func (l *Link) frame(f *wire.Frame, crowd bool) error {
-	if f.Kind == wire.Goaway {
-		return l.goneAway(f)
-	}
+func (l *Link) frameLocked(f *wire.Frame) error {
 	s := l.stream
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if l.ending != nil {
 		return errEnded
 	}
-	l.crowd = crowd
 	if s.link != l {
 		return l.takeLeftLocked(f)
 	}
@@ -79,11 +135,7 @@ func (l *Link) frame(f *wire.Frame, crowd bool) error {
 			return nil
 		}
 	}
-	if err := l.takeLocked(f); err != nil {
-		return err
-	}
-	l.ackLocked()
-	return nil
+	return l.takeLocked(f)
 }
 
 // takeLeftLocked takes a frame on a link that carries nothing any more: what is
@@ -123,7 +175,6 @@ func (l *Link) takeLocked(f *wire.Frame) error {
 		}
 	case wire.Data, wire.Request:
 		s.inbox.push(f)
-		s.deliverLocked()
 	case wire.Answer, wire.Error:
 		return s.answeredLocked(f)
 	case wire.Ack:
@@ -185,7 +236,9 @@ func (l *Link) ackedLocked(f *wire.Frame) error {
 	}
 	s.roomLocked()
 	s.flushedLocked()
-	l.wakeLocked() // credit may have come
+	if s.session.Writable() && !s.corkLocked() { // credit may have come
+		l.wakeLocked()
+	}
 	l.finishIfIdleLocked()
 	return nil
 }

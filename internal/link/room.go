@@ -54,7 +54,7 @@ func (s *Stream) putLocked(ctx context.Context, lane session.Lane, frame []byte,
 	if queue == nil {
 		queue = func() { s.session.Put(lane, frame) } // made only here: it allocates
 	}
-	s.wakeCorkedLocked() // else the peer would give nothing back
+	s.waitsLocked(ctx) // else the peer would give nothing back
 	w := &waiter{size: len(frame), queue: queue, queued: make(chan struct{}), key: key}
 	s.waiters[lane] = append(s.waiters[lane], w)
 	s.mu.Unlock()

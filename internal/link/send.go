@@ -192,7 +192,7 @@ func (s *Stream) putAwaited(ctx context.Context, frame []byte, put func(s *sessi
 	if err != nil {
 		s.waiterLocked(tag)
 	}
-	s.wakeCorkedLocked() // who waits for the peer holds nothing back
+	s.waitsLocked(ctx)
 	return tag, err
 }
 
@@ -254,7 +254,7 @@ func (s *Stream) Flush(ctx context.Context) error {
 			s.session.AskAck() // else it would wait for company
 			s.wakeLocked()
 		}
-		s.wakeCorkedLocked() // as above
+		s.waitsLocked(ctx)
 		if s.flushing == nil {
 			s.flushing = make(chan struct{})
 		}

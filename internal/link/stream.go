@@ -72,7 +72,7 @@ type Stream struct {
 	waiting  map[uint64]chan Answer // by tag
 	most     int                    // how many ever waited at once
 	inbox    inbox
-	stay     stay
+	inline   inline
 	calls    calls
 	beside   map[*wire.Message]int // handlers that run beside the deliverer, by type
 	requests map[uint64]*Incoming  // the peer's, calls too, while they are handled

@@ -24,11 +24,23 @@ func (l *Link) wakeLocked() { l.wake(nil) }
 
 // wake is wakeLocked with bytes that go before everything else.
 func (l *Link) wake(first []byte) {
-	if (first == nil && !l.writableLocked()) || !l.takeWritingLocked() {
+	if l.writing || (first == nil && !l.writableLocked()) || !l.takeWritingLocked() {
 		return
 	}
-	cork := l.crowd && first == nil && l.ending == nil && len(l.pings)+len(l.pongs) == 0
-	go l.write(first, cork)
+	if l.crowd && first == nil && l.ending == nil && len(l.pings)+len(l.pongs) == 0 {
+		go l.writeLate()
+	} else {
+		go l.write(first, 0)
+	}
+}
+
+// writeLate is write once those who can run have had their turn: they may have
+// something to write too. Measured: so 32 callers whose answers come together call
+// together again, at half to two thirds of the cost for each. A lone message would
+// only come later.
+func (l *Link) writeLate() {
+	runtime.Gosched()
+	l.write(nil, 0)
 }
 
 // takeWritingLocked makes who calls it the writer, unless there is one.
@@ -52,15 +64,10 @@ func (l *Link) writableLocked() bool {
 	return s.link == l && (s.session.Writable() || s.session.AckDue() || len(l.cancels) > 0)
 }
 
-// write is the writer: it writes what waits until nothing does. With cork those who
-// can run go first, as they may have something to write too. Measured: so 32 callers
-// whose answers come together call together again, at half to two thirds of the cost
-// for each. A lone message would only come later.
-func (l *Link) write(first []byte, cork bool) {
+// write is the writer: it writes what waits until nothing does, or, after so many
+// batches, if that is not 0, until another goroutine goes on.
+func (l *Link) write(first []byte, batches int) {
 	defer l.work.Done()
-	if cork {
-		runtime.Gosched()
-	}
 	buf := buffers.Get().(*[]byte)
 	defer func() {
 		if cap(*buf) <= 4*batchBytes {
@@ -82,6 +89,11 @@ func (l *Link) write(first []byte, cork bool) {
 		}
 		if goodbye != nil {
 			_ = l.cfg.Socket.Close(goodbye.close, goodbye.cause.Text()) // the line may be gone already
+			return
+		}
+		if batches--; batches == 0 {
+			l.work.Add(1)
+			go l.write(nil, 0)
 			return
 		}
 	}
@@ -219,7 +231,9 @@ func (l *Link) ackLocked() {
 		return
 	}
 	if s.AckDue() {
-		l.wakeLocked()
+		if !l.stream.corkLocked() {
+			l.wakeLocked()
+		}
 		return
 	}
 	if l.ackTimer == nil {

@@ -1,0 +1,184 @@
+package link
+
+import (
+	"context"
+	"time"
+)
+
+// patience is for how long a handler, or a write, may keep the reader from reading,
+// and what handlers sent from being written: so often is looked, and then another
+// goroutine reads on. It is also how closely messages must follow each other for
+// the reader to handle them.
+const patience = 2 * time.Millisecond
+
+// maxCorked is how many frames may wait for the reader to write them. Measured:
+// with many more the peer has nothing to do meanwhile.
+const maxCorked = 64
+
+// inlineBatches is how many WebSocket messages a reader writes before another
+// goroutine writes on.
+const inlineBatches = 4
+
+// inline is what readers do by themselves while messages follow each other closely:
+// they handle what they have read, and write what was sent meanwhile, before they
+// read on. Measured: a goroutine that is handed each message, and one more that
+// writes, were half of what a round trip costs. A handler may take its time all the
+// same, and a peer may take nothing: then the goroutine that is held up is the reader
+// no more, and another reads on where it was. It is guarded by the stream's mu.
+type inline struct {
+	ended  time.Time   // when a deliverer last had nothing more to handle
+	watch  *time.Timer // nil: readers only read
+	moved  bool        // something went on since the watch last looked
+	reader *Link       // whose reader has read something and not come back to read more; nil: none
+	away   bool        // it handles or writes, and its link knows how to read on
+	corked int         // frames that wait for it to write them
+}
+
+// handle handles what the reader has read, and writes what was sent meanwhile, if
+// there is nothing more to read at once. rest and err are with what it would read on.
+// It returns false if another goroutine reads by now.
+func (l *Link) handle(rest []byte, err error) (reads bool) {
+	s := l.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in := &s.inline
+	if !l.handlesLocked() {
+		s.deliverLocked()
+		if in.reader != l {
+			return true
+		}
+	}
+	l.rest, l.failed = rest, err
+	in.reader, in.away = l, true
+	turn, returned := l.turn, false
+	defer func() { // also if a handler ends its goroutine
+		switch {
+		case l.turn != turn:
+			reads = false
+		case !returned:
+			s.handOverLocked()
+		default:
+			in.away = false
+			if len(rest) == 0 || err != nil {
+				in.reader = nil
+			}
+			reads = true
+		}
+	}()
+	if !s.inbox.delivering && s.deliverableLocked() {
+		s.inbox.delivering = true
+		s.handleWaitingLocked(l)
+	}
+	if l.turn == turn && (len(rest) == 0 || err != nil) {
+		s.writeCorkedLocked()
+	}
+	returned = true
+	return
+}
+
+// handlesLocked tells whether the reader is to handle what waits.
+func (l *Link) handlesLocked() bool {
+	s := l.stream
+	in := &s.inline
+	if s.link != l || l.ending != nil || s.inbox.delivering || !s.deliverableLocked() || (in.reader != nil && in.reader != l) {
+		return false
+	}
+	if in.watch == nil {
+		if time.Since(in.ended) >= patience {
+			return false
+		}
+		in.watch = time.AfterFunc(patience, s.look)
+	}
+	return true
+}
+
+// beginLocked takes note that the link's reader has read something.
+func (l *Link) beginLocked() {
+	in := &l.stream.inline
+	if in.watch != nil && in.reader == nil {
+		in.reader = l
+	}
+	in.moved = true
+}
+
+// look is the watch. It sees to it that neither the peer nor what was sent waits for
+// a handler that takes its time.
+func (s *Stream) look() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in := &s.inline
+	s.wakeCorkedLocked()
+	if in.away && !in.moved {
+		s.handOverLocked()
+	}
+	if in.watch == nil { // stopped in this moment
+		return
+	}
+	if !in.moved && in.reader == nil {
+		in.watch = nil
+		return
+	}
+	in.moved = false
+	in.watch.Reset(patience)
+}
+
+// handOverLocked makes another goroutine the reader of the link whose reader is away,
+// and sees to it that nothing waits for that to write it.
+func (s *Stream) handOverLocked() {
+	s.wakeCorkedLocked()
+	in := &s.inline
+	l := in.reader
+	in.reader, in.away = nil, false
+	l.turn++
+	go l.read(l.rest, l.failed)
+}
+
+// waitsLocked is for who waits for the peer, with ctx: he holds nothing back.
+func (s *Stream) waitsLocked(ctx context.Context) {
+	s.wakeCorkedLocked()
+	if s.inline.away && ctx.Value(handlerKey{}) == s {
+		s.handOverLocked()
+	}
+}
+
+// wakeForLocked is wakeLocked for what was put with ctx. What a handler sends may
+// wait until the reader writes it.
+func (s *Stream) wakeForLocked(ctx context.Context) {
+	if s.inline.reader == nil || ctx.Value(handlerKey{}) != s || !s.corkLocked() {
+		s.wakeLocked()
+	}
+}
+
+// corkLocked leaves it to the reader to write what was put, if it comes by soon.
+func (s *Stream) corkLocked() bool {
+	in := &s.inline
+	if in.reader == nil || in.reader != s.link || s.link.writing || in.corked >= maxCorked {
+		return false
+	}
+	in.corked++
+	return true
+}
+
+// wakeCorkedLocked sees to it that what waits for the reader is written without it.
+func (s *Stream) wakeCorkedLocked() {
+	if s.inline.corked > 0 {
+		s.inline.corked = 0
+		s.wakeLocked()
+	}
+}
+
+// writeCorkedLocked makes the reader the writer.
+func (s *Stream) writeCorkedLocked() {
+	if s.inline.corked == 0 {
+		return
+	}
+	s.inline.corked = 0
+	l := s.link
+	if l == nil || !l.writableLocked() || !l.takeWritingLocked() {
+		return
+	}
+	s.inline.moved = true
+	s.mu.Unlock()
+	l.write(nil, inlineBatches)
+	s.mu.Lock()
+}

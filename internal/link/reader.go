@@ -101,13 +101,16 @@ func (l *Link) frames(frames []wire.Frame) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l.beginLocked()
-	l.crowd = false
+	numbered := 0
 	for i := range frames {
 		f := &frames[i]
+		if f.Kind.Numbered() {
+			numbered++
+		}
+		l.crowd = numbered > 1
 		if err := l.frameLocked(f); err != nil {
 			return err
 		}
-		l.crowd = l.crowd || f.Kind.Numbered()
 	}
 	if l.ending == nil && s.link == l {
 		l.ackLocked()

@@ -27,7 +27,7 @@ func TestLatestKeepsItsPlace(t *testing.T) {
 		t.Error("Replace: want one of b in its place, and none of c")
 	}
 	s.Put(Bulk, data(106))
-	if got, want := sizes(t, s, 300), []int{103, 101, 6, 104}; !slices.Equal(got, want) {
+	if got, want := sizes(t, s, 314), []int{103, 101, 6, 104}; !slices.Equal(got, want) {
 		t.Errorf("sizes: got %v, want %v", got, want)
 	}
 	if s.Replace("a", data(107)) || s.Replace("b", data(107)) {

@@ -139,8 +139,9 @@ func (s *Session) put(lane Lane, frame []byte, tag uint64, waits uint8) {
 }
 
 // AppendFrames appends what may be written now, in the order in which it was
-// put, until dst holds limit bytes or more; it numbers each frame. Where the
-// oldest bulk frame waits for credit, urgent frames pass it.
+// put, and numbers each frame. It stops before dst would pass limit bytes, but
+// appends one frame at least if dst is shorter than that. Where the oldest bulk
+// frame waits for credit, urgent frames pass it.
 //
 // After a resume it first writes what the peer has not seen, with the numbers
 // that it had.
@@ -148,14 +149,19 @@ func (s *Session) AppendFrames(dst []byte, limit int) []byte {
 	for len(dst) < limit && s.Repeating() {
 		dst = s.repeat(dst)
 	}
-	for len(dst) < limit {
+	for begin := len(dst); len(dst) < limit; {
 		lane, ok := s.lane()
-		if !ok {
+		if !ok || (len(dst) > begin && len(dst)+s.nextSize(lane) > limit) {
 			break
 		}
 		dst = s.write(dst, lane)
 	}
 	return dst
+}
+
+// nextSize is how large the lane's oldest unsent frame is with its number.
+func (s *Session) nextSize(lane Lane) int {
+	return s.lanes[lane].unsent.size() + wire.NumberSize(s.written+1)
 }
 
 // Writable tells whether AppendFrames would append anything.
@@ -216,7 +222,7 @@ func (s *Session) popGiven() {
 
 // affordable tells whether credit is left for the oldest bulk frame.
 func (s *Session) affordable() bool {
-	return s.spent+Cost(s.lanes[Bulk].unsent.size()+wire.NumberSize(s.written+1)) <= s.credit
+	return s.spent+Cost(s.nextSize(Bulk)) <= s.credit
 }
 
 // write appends the oldest unsent frame of the lane to dst.

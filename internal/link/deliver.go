@@ -49,7 +49,9 @@ func (s *Stream) handleWaitingLocked(l *Link) {
 	}
 	defer func() {
 		s.inbox.delivering = false
-		s.inline.ended = time.Now()
+		if s.inline.watch == nil {
+			s.inline.ended = time.Now()
+		}
 		s.deliverLocked() // if the reader must go, or a handler ends this goroutine, another goes on
 		s.restLocked()
 	}()

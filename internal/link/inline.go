@@ -115,7 +115,7 @@ func (s *Stream) look() {
 		return
 	}
 	if !in.moved && in.reader == nil {
-		in.watch = nil
+		in.watch, in.ended = nil, time.Now()
 		return
 	}
 	in.moved = false

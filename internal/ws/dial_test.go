@@ -326,13 +326,13 @@ func TestLinksPartAtOnce(t *testing.T) {
 		if err := l.Open(link.Start{}); err != nil {
 			t.Fatal(err)
 		}
-		go func() { results <- l.Run(nil) }()
+		go l.Serve(nil, func(why error) { results <- why })
 	}
 	begin := time.Now()
 	a.Drop(bus.Errorf(bus.CodeGoingAway, "bye"))
 	for range 2 {
 		if err := <-results; bus.CodeOf(err) != bus.CodeGoingAway || !errors.Is(err, bus.ErrDropped) {
-			t.Errorf("Run: got %v, want going_away", err)
+			t.Errorf("Serve: got %v, want going_away", err)
 		}
 	}
 	if took := time.Since(begin); took > closeWait/2 {

@@ -27,8 +27,11 @@ type line struct {
 	until    time.Time     // never past this; zero: no such limit
 	begun    bool          // a message has begun
 	progress int           // bytes of the message since the deadline was last moved
-	due      time.Time     // when the bytes of a begun message must have come
+	due      time.Time     // when the bytes of a begun message must have come; zero: not known yet
 	deadline time.Time     // what is set on the connection
+
+	// Owned by the writer.
+	writeDue time.Time // what is set on the connection
 
 	interrupted atomic.Bool // nothing more is to be waited for
 }
@@ -40,6 +43,9 @@ func (l *line) Read(p []byte) (int, error) {
 	now := time.Now()
 	switch {
 	case l.begun:
+		if l.due.IsZero() {
+			l.due = now.Add(paceTime)
+		}
 		l.setRead(l.due)
 	case l.silence > 0:
 		if want := now.Add(l.silence); want.Sub(l.deadline) > l.silence/16 || l.deadline.After(want) {
@@ -85,16 +91,15 @@ func (l *line) resume() {
 	l.deadline = time.Time{}
 }
 
-// begin starts the clock of a message.
-func (l *line) begin() {
-	l.begun, l.progress, l.due = true, 0, time.Now().Add(paceTime)
-}
+// begin starts the clock of a message. It runs from the next read on: most have come
+// whole with the first.
+func (l *line) begin() { l.begun, l.progress, l.due = true, 0, time.Time{} }
 
 // advance takes note of n bytes of a message. What is around them does not
 // count: fragments of nothing are no progress.
 func (l *line) advance(n int) {
 	if l.progress += n; l.progress >= paceBytes {
-		l.progress, l.due = 0, time.Now().Add(paceTime)
+		l.progress, l.due = 0, time.Time{}
 	}
 }
 
@@ -102,10 +107,14 @@ func (l *line) advance(n int) {
 func (l *line) rest() { l.begun = false }
 
 // Write writes in pieces, each in its own time, so that a peer that takes
-// nothing is found out after one piece however much there is to write.
+// nothing is found out after one piece however much there is to write. Deadlines
+// move as those of reads do.
 func (l *line) Write(p []byte) (n int, err error) {
 	for n < len(p) {
-		_ = l.Conn.SetWriteDeadline(time.Now().Add(paceTime)) // as above
+		if want := time.Now().Add(paceTime); want.Sub(l.writeDue) > paceTime/16 {
+			l.writeDue = want
+			_ = l.Conn.SetWriteDeadline(want) // as above
+		}
 		piece, err := l.Conn.Write(p[n:min(n+paceBytes, len(p))])
 		n += piece
 		if err != nil {

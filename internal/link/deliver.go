@@ -49,7 +49,7 @@ func (s *Stream) handleWaitingLocked(l *Link) {
 	}
 	defer func() {
 		s.inbox.delivering = false
-		if s.inline.watch == nil {
+		if !s.inline.active {
 			s.inline.ended = time.Now()
 		}
 		s.deliverLocked() // if the reader must go, or a handler ends this goroutine, another goes on

@@ -112,6 +112,11 @@ func (b *batch) memory() int { return cap(b.bytes) + cap(b.frames)*incomingSize 
 // empty tells whether nothing waits.
 func (q *inbox) empty() bool { return q.first == nil }
 
+// several tells whether more than one waits.
+func (q *inbox) several() bool {
+	return q.first != nil && (q.first.next != nil || len(q.first.frames)-q.at > 1)
+}
+
 // idle tells whether nothing waits and nothing is handled.
 func (q *inbox) idle() bool { return q.empty() && !q.delivering && q.running == 0 }
 

@@ -27,7 +27,8 @@ const inlineBatches = 4
 // no more, and another reads on where it was. It is guarded by the stream's mu.
 type inline struct {
 	ended  time.Time   // when a deliverer last had nothing more to handle
-	watch  *time.Timer // nil: readers only read
+	watch  *time.Timer // nil: there was never one
+	active bool        // it is set; else readers only read
 	moved  bool        // something went on since the watch last looked
 	reader *Link       // whose reader has read something and not come back to read more; nil: none
 	away   bool        // it handles or writes, and its link knows how to read on
@@ -83,11 +84,20 @@ func (l *Link) handlesLocked() bool {
 	if s.link != l || l.ending != nil || s.inbox.delivering || !s.deliverableLocked() || (in.reader != nil && in.reader != l) {
 		return false
 	}
+	return in.active || s.watchLocked()
+}
+
+// watchLocked sets the watch if messages follow each other closely.
+func (s *Stream) watchLocked() bool {
+	in := &s.inline
+	if !s.inbox.several() && time.Since(in.ended) >= patience {
+		return false
+	}
+	in.active = true
 	if in.watch == nil {
-		if time.Since(in.ended) >= patience {
-			return false
-		}
 		in.watch = time.AfterFunc(patience, s.look)
+	} else {
+		in.watch.Reset(patience)
 	}
 	return true
 }
@@ -95,7 +105,7 @@ func (l *Link) handlesLocked() bool {
 // beginLocked takes note that the link's reader has read something.
 func (l *Link) beginLocked() {
 	in := &l.stream.inline
-	if in.watch != nil && in.reader == nil {
+	if in.active && in.reader == nil {
 		in.reader = l
 	}
 	in.moved = true
@@ -111,11 +121,8 @@ func (s *Stream) look() {
 	if in.away && !in.moved {
 		s.handOverLocked()
 	}
-	if in.watch == nil { // stopped in this moment
-		return
-	}
 	if !in.moved && in.reader == nil {
-		in.watch, in.ended = nil, time.Now()
+		in.active, in.ended = false, time.Now()
 		return
 	}
 	in.moved = false

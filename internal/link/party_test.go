@@ -167,6 +167,9 @@ func answered(l *letter, a Answer) int64 {
 		id, _ := strconv.ParseInt(string(a.Body), 10, 64)
 		return id
 	}
+	if a.Message == nil { // an error, or nothing but that it was handled
+		return 0
+	}
 	m, _ := unpackNote(a.Body)
 	return m.ID
 }

@@ -42,13 +42,24 @@ type Caller struct {
 	Subject, Issuer string
 	// Limited: the proxy certificate is a limited one.
 	Limited bool
-	// NotAfter is when the credential expires; zero: never.
-	NotAfter time.Time
+	// NotBefore is since when the credential is valid, NotAfter when it expires;
+	// zero: that is not known, and never.
+	NotBefore, NotAfter time.Time
+	// Credential can be asked, as long as a connection lives, whether what was
+	// shown was revoked meanwhile; nil: it cannot be.
+	Credential Credential
 	// Proxied: nothing was shown, and the request came through a TLS proxy that
 	// may pass certificates on: it has passed on none.
 	Proxied bool
 	// TokenSubject and TokenIssuer are a token's.
 	TokenSubject, TokenIssuer string
+}
+
+// A Credential is what authentication keeps of what was shown.
+type Credential interface {
+	// Revoked says why it is good no more, or nil. It returns at once, and may be
+	// called concurrently.
+	Revoked() *bus.Error
 }
 
 // Nobody tells whether nothing was shown.

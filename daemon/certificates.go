@@ -10,54 +10,24 @@ import (
 	"busd/internal/mtls"
 )
 
-// certificates are the sources of certificates: one for each way to treat
-// clients that show none, by the word in the configuration. All of them read
-// the same files.
-type certificates map[string]*mtls.Source
-
-// end is when the certificate expires that is served now.
-func (c certificates) end() time.Time {
-	for _, source := range c {
-		return source.Leaf().NotAfter
-	}
-	return time.Time{}
-}
-
 // acceptsProxies tells whether a proxy certificate (RFC 3820) counts as its user's.
 func acceptsProxies(c *config.Config) bool { return c.Auth.Proxies == "accept" }
 
-// verifier says what certificates prove.
-func (c certificates) verifier() *mtls.Verifier {
-	for _, source := range c {
-		return source.Verifier()
-	}
-	return nil
-}
-
 // readCertificates reads the files, and keeps the keys of session tickets where
-// it is told.
-func readCertificates(c *config.Config, tickets mtls.Tickets) (certificates, error) {
+// it is told. All listeners have the same.
+func readCertificates(c *config.Config, tickets mtls.Tickets) (*mtls.Source, error) {
 	naming, err := mtls.NewNaming(c.TLS.PeerName...)
 	if err != nil {
 		return nil, &config.Error{Faults: []*config.Fault{c.Fault("tls.peer_name", "%v", err)}}
 	}
-	all := certificates{}
-	for _, l := range c.Listeners {
-		if all[l.ClientCertificate] != nil {
-			continue
-		}
-		source, err := mtls.NewSource(
-			mtls.Files{Cert: c.TLS.Certificate, Key: c.TLS.Key, CA: c.TLS.ClientCA, Tickets: tickets},
-			mtls.Policy{
-				Require: l.ClientCertificate == "require", Naming: naming, HTTP2: true, Proxies: acceptsProxies(c),
-			},
-		)
-		if err != nil {
-			return nil, certificateFault(c, err)
-		}
-		all[l.ClientCertificate] = source
+	source, err := mtls.NewSource(
+		mtls.Files{Cert: c.TLS.Certificate, Key: c.TLS.Key, CA: c.TLS.ClientCA, CRL: c.TLS.CRL, Tickets: tickets},
+		mtls.Policy{Naming: naming, HTTP2: true, Proxies: acceptsProxies(c), RefuseStale: c.TLS.StaleCRL == "refuse"},
+	)
+	if err != nil {
+		return nil, certificateFault(c, err)
 	}
-	return all, nil
+	return source, nil
 }
 
 // certificateFault points at the key whose file cannot be used.
@@ -82,8 +52,13 @@ func whereSaid(c *config.Config, reason string) string {
 		return "tls.key"
 	case strings.HasPrefix(reason, "CA file "):
 		return "tls.client_ca"
+	case strings.HasPrefix(reason, "CRL file "):
+		return "tls.crl"
 	case strings.Contains(reason, "session ticket file "):
 		return "tls.session_tickets"
 	}
 	return ""
 }
+
+// certificateEnd is when the certificate expires that is served now.
+func (s *server) certificateEnd() time.Time { return s.certs.Leaf().NotAfter }

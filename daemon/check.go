@@ -26,11 +26,14 @@ func (p *program) check(_ context.Context, o cli.ServeOptions) error {
 	for _, w := range append(warnings, nobody...) {
 		fmt.Fprintln(o.Stderr, "busd: warning: "+w)
 	}
-	var certs certificates
-	faults := []error{accessErr}
+	var certs *mtls.Source
+	faults := []error{accessErr, checkDeny(c)}
 	if !o.Dev { // which makes its own
 		certs, err = readCertificates(c, mtls.Tickets{}) // in memory
 		faults = append(faults, err)
+		if _, err := newDenials(c, func(*mtls.DenyList) {}); err != nil && checkDeny(c) == nil {
+			faults = append(faults, err)
+		}
 		if err := (mtls.Tickets{File: c.TLS.SessionTickets}).Check(); err != nil {
 			faults = append(faults, certificateFault(c, err))
 		}
@@ -49,7 +52,7 @@ func (p *program) check(_ context.Context, o cli.ServeOptions) error {
 	if err != nil || certs == nil {
 		return err
 	}
-	return printCertificate(o.Stdout, certs.end())
+	return printCertificate(o.Stdout, certs.Leaf().NotAfter)
 }
 
 func printCertificate(w io.Writer, end time.Time) error {

@@ -89,13 +89,18 @@ func unheard(err error) (bus.Code, string) {
 	return bus.CodeUnavailable, "cannot be listened on: " + err.Error()
 }
 
-func (s *server) tlsOf(l config.Listener) *tls.Config { return s.certs[l.ClientCertificate].Config() }
+func (s *server) tlsOf(l config.Listener) *tls.Config {
+	if l.ClientCertificate == "require" {
+		return s.certs.Requiring()
+	}
+	return s.certs.Config()
+}
 
 func (s *server) bounds(l config.Listener) gate.Config {
 	c := s.config
 	var vouched func(tls.ConnectionState) bool // crypto/tls knows
 	if acceptsProxies(c) {
-		verifier := s.certs[l.ClientCertificate].Verifier()
+		verifier := s.certs.Verifier()
 		vouched = func(state tls.ConnectionState) bool {
 			_, err := verifier.Connection(state)
 			return err == nil

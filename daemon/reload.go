@@ -22,6 +22,7 @@ func (s *server) reload() {
 		var nobody []string
 		nobody, err = s.program.checkAccess(next, s.options.Dev)
 		warnings = append(warnings, nobody...)
+		err = together([]error{err, checkDeny(next)})
 	}
 	if err == nil {
 		renewed, err = s.reloadFiles()
@@ -36,7 +37,7 @@ func (s *server) reload() {
 	}
 	if s.pki != nil { // the files are not the operator's
 		next.TLS.Certificate, next.TLS.Key, next.TLS.ClientCA = s.config.TLS.Certificate, s.config.TLS.Key, s.config.TLS.ClientCA
-		next.TLS.SessionTickets = s.config.TLS.SessionTickets
+		next.TLS.SessionTickets, next.TLS.DenyFile = s.config.TLS.SessionTickets, s.config.TLS.DenyFile
 	}
 	var applied, restart []string
 	for _, change := range s.config.Changes(next) {
@@ -48,7 +49,7 @@ func (s *server) reload() {
 		}
 	}
 	if err := s.apply(next); err != nil { // it was checked: this cannot be
-		s.logs.Error("access not reloaded", zap.NamedError("reason", err))
+		s.logs.Error("access or deny list not reloaded", zap.NamedError("reason", err))
 	}
 	s.admin.Reloaded(nil) // once it is in force
 	s.logs.Info("configuration reloaded", zap.Strings("applied", applied), zap.Strings("needs_restart", restart),
@@ -74,6 +75,11 @@ func (s *server) apply(next *config.Config) error {
 		return err
 	}
 	s.bus.AccessChanged()
+	s.config.TLS.Deny = next.TLS.Deny
+	if err := s.denials.configure(denialsOf(next)); err != nil {
+		return err
+	}
+	s.revoke()
 	return nil
 }
 
@@ -92,17 +98,6 @@ func (s *server) reloadFiles() (renewed bool, err error) {
 		return false, all
 	}
 	return renewed, nil
-}
-
-func (s *server) reloadCertificates() (changed bool, err error) {
-	for _, source := range s.certs {
-		one, err := source.Reload()
-		if err != nil {
-			return false, certificateFault(s.config, err)
-		}
-		changed = changed || one
-	}
-	return changed, nil
 }
 
 // faultsOf returns a line for each thing that is wrong.

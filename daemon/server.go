@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -23,8 +24,13 @@ import (
 	"busd/rpc"
 )
 
-// certificatePoll is how often certificate files are looked at.
-const certificatePoll = 10 * time.Second
+const (
+	// certificatePoll is how often certificate files, and lists of revoked and
+	// denied certificates, are looked at: who was revoked is gone within 5 s.
+	certificatePoll = 2 * time.Second
+	// keyPoll is how often the files with the keys of tokens are.
+	keyPoll = 10 * time.Second
+)
 
 // A server is a running busd.
 type server struct {
@@ -38,7 +44,9 @@ type server struct {
 	auth      *auth.Authenticator
 	methods   *rpc.Server // nil: no service has any
 	bus       *msgbus.Server
-	certs     certificates
+	certs     *mtls.Source
+	denials   *denials
+	staleCRL  string            // what is done where a list of revoked certificates is out of date
 	listeners []config.Listener // those that are opened
 	lines     []net.Listener    // theirs, and of the gates
 	gates     []*gate.Gate
@@ -46,6 +54,8 @@ type server struct {
 	admin     *admin.Admin
 	adminLine net.Listener // nil: there is none
 	adminHTTP *http.Server
+
+	filesRead, filesBad atomic.Uint64 // reloads of certificate files
 
 	// Owned by run.
 	config *config.Config
@@ -83,6 +93,10 @@ func (s *server) build() (err error) {
 	if s.certs, err = readCertificates(c, s.tickets()); err != nil {
 		return err
 	}
+	if s.denials, err = newDenials(c, s.certs.Deny); err != nil {
+		return err
+	}
+	s.staleCRL = c.TLS.StaleCRL
 	for i, l := range s.listeners {
 		s.gates = append(s.gates, gate.New(s.lines[i], s.tlsOf(l), s.bounds(l)))
 	}
@@ -108,7 +122,7 @@ func (s *server) join() (err error) {
 	if s.policy, err = access.New(s.program.accessOf(c, s.options.Dev)); err != nil {
 		return accessFault(c, err)
 	}
-	if s.auth, err = newAuth(c, s.certs.verifier()); err != nil {
+	if s.auth, err = newAuth(c, s.certs.Verifier()); err != nil {
 		return err
 	}
 	id := identification{access: s.policy, authenticate: s.auth.Authenticate}
@@ -125,7 +139,9 @@ func (s *server) newAdmin() *admin.Admin {
 		Services:        s.bus.Stats,
 		Calls:           s.calls,
 		Transport:       s.transport,
-		CertificateEnd:  s.certs.end,
+		CertificateEnd:  s.certificateEnd,
+		Revocations:     s.revocations,
+		Deny:            denyList{s},
 		LogLinesDropped: s.logs.writer.dropped.Load,
 		SessionsAtRest:  s.bus.SessionsAtRest,
 		Drain:           s.askDrain,
@@ -159,10 +175,11 @@ func (s *server) start(ctx context.Context) {
 	if s.adminLine != nil {
 		s.work.Go(func() { s.ended("admin listener", s.adminHTTP.Serve(s.adminLine)) })
 	}
-	for _, source := range s.certs {
-		s.work.Go(func() { _ = source.Run(ctx, certificatePoll, s.polled) }) // ends with ctx, and only so
-	}
-	s.work.Go(func() { _ = s.auth.Run(ctx, certificatePoll, s.keysPolled) }) // as above
+	s.watchCRLs()
+	s.work.Go(func() { _ = s.certs.Run(ctx, certificatePoll, s.polled) })                     // ends with ctx, and only so
+	s.work.Go(func() { _ = mtls.Poll(ctx, certificatePoll, s.denials.reload, s.denyPolled) }) // as above
+	s.work.Go(func() { _ = mtls.Poll(ctx, crlCheck, s.crlsDue, nil) })                        // as above
+	s.work.Go(func() { _ = s.auth.Run(ctx, keyPoll, s.keysPolled) })                          // as above
 	s.admin.SetPhase(admin.Serving)
 }
 
@@ -175,16 +192,7 @@ func (s *server) ended(what string, err error) {
 
 // notAfter is the field that says when the certificate in use expires.
 func (s *server) notAfter() zap.Field {
-	return zap.String("certificate_not_after", s.certs.end().UTC().Format(time.RFC3339))
-}
-
-// polled is told what came of looking at the certificate files.
-func (s *server) polled(err error) {
-	if err != nil {
-		s.logs.Error("certificate files cannot be used, the last good ones are", zap.NamedError("reason", err))
-		return
-	}
-	s.logs.Info("certificates reloaded", s.notAfter())
+	return zap.String("certificate_not_after", s.certificateEnd().UTC().Format(time.RFC3339))
 }
 
 // tickets says where the keys of session tickets are kept.
@@ -220,7 +228,7 @@ func (p *program) serve(ctx context.Context, o cli.ServeOptions) (err error) {
 	defer stopPolling()
 	l.Info("busd serves", zap.String("version", cli.Version), zap.Strings("listeners", addresses(s.gates)), zap.String("admin", s.adminAddress()),
 		zap.Strings("services", namesOf(s.services)), zap.Bool("development", o.Dev), s.notAfter(), zap.Duration("duration", time.Since(began)))
-	if !time.Now().Before(s.certs.end()) {
+	if !time.Now().Before(s.certificateEnd()) {
 		l.Error("the server's certificate has expired: clients refuse it", s.notAfter())
 	}
 	if o.Dev {

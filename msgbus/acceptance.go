@@ -107,7 +107,7 @@ func (g *greeting) onConnect(c *Conn) error {
 func (g *greeting) leftBehind(c *Conn, returned <-chan outcome) {
 	if came := <-returned; bus.AsError(came.err) == nil {
 		g.server.registry.accepts(c)
-		g.onDrop(c, c.link.Cause())
+		g.server.onDrop(c, c.link.Cause())
 	}
 	g.server.registry.over(c)
 	g.server.gate.leave(g.service, g.caller.Peer.Name)

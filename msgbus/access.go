@@ -7,7 +7,6 @@ import (
 
 	"busd/access"
 	"busd/bus"
-	"busd/internal/mtls"
 	"busd/schema"
 )
 
@@ -49,10 +48,9 @@ func (s *Server) authenticate(r *http.Request) (access.Caller, *bus.Error) {
 	if err != nil {
 		return access.Caller{}, bus.Wrap(bus.CodePermissionDenied, err, "the certificate has no name that may connect here")
 	}
-	leaf := r.TLS.PeerCertificates[0]
-	issuer, _ := mtls.DN(leaf.RawIssuer) // one that cannot be read has no name
 	return access.Caller{
-		Peer: peer, Via: access.ViaCertificate, Subject: peer.DN, Issuer: issuer, NotAfter: leaf.NotAfter,
+		Peer: peer, Via: access.ViaCertificate, Subject: peer.DN, Issuer: peer.Issuer,
+		NotBefore: r.TLS.PeerCertificates[0].NotBefore, NotAfter: peer.NotAfter,
 	}, nil
 }
 
@@ -153,6 +151,9 @@ func (c *Conn) mayCall(method string) *bus.Error {
 // maySend decides whether the connection's client may send what a handler handles;
 // nil: it may.
 func (c *Conn) maySend(h *Handler) *bus.Error {
+	if p := c.permits.Load(); p != nil && p.version == c.service.guard.Version() && p.of[h.index].Load() == permitted {
+		return nil
+	}
 	return c.permit(h.index, c.service.guard.Message, h.message)
 }
 

@@ -38,14 +38,14 @@ func (s *Server) protect(svc *Service, name string, call func() error) <-chan ou
 }
 
 // onDrop runs the service's callback for a connection that has ended.
-func (g *greeting) onDrop(c *Conn, why error) {
-	if g.service.OnDrop == nil {
+func (s *Server) onDrop(c *Conn, why error) {
+	if c.service.OnDrop == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), dropTimeout)
 	defer cancel()
-	<-g.server.protect(g.service, "OnDrop", func() error { // what went wrong is logged, and nobody else is to be told
-		g.service.OnDrop(ctx, c, why)
+	<-s.protect(c.service, "OnDrop", func() error { // what went wrong is logged, and nobody else is to be told
+		c.service.OnDrop(ctx, c, why)
 		return nil
 	})
 }

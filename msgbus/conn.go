@@ -27,6 +27,7 @@ type Conn struct {
 	claim    access.Claim
 	grant    *access.Grant
 	remote   string
+	home     string // where the client has found the service, a URL
 	args     atomic.Pointer[map[string]any]
 	program  Program
 	since    time.Time
@@ -135,21 +136,26 @@ func (c *Conn) SendAcked(ctx context.Context, m schema.Message) error {
 }
 
 func (c *Conn) send(ctx context.Context, m schema.Message, o wire.DataOptions) error {
+	msg, err := c.service.outgoing(m.MessageName())
+	if err != nil {
+		return err
+	}
 	scratch := wire.NewScratch()
-	frame, delivery, err := c.service.frame(scratch.Empty(), m, o)
+	frame, err := wire.AppendData(scratch.Empty(), msg, m, o)
 	defer func() { scratch.Free(frame) }()
 	if err == nil {
 		err = wire.CheckSize(frame, c.session.limit)
 	}
 	switch {
 	case err != nil:
+		return wire.AsInvalid(err)
 	case o.AckAtOnce:
 		err = c.session.stream.SendAcked(ctx, frame)
 	default:
-		err = c.session.stream.Send(ctx, frame, delivery)
+		err = c.session.stream.Send(ctx, frame, wire.DeliveryOf(msg, frame))
 	}
 	if err == nil {
-		c.countOut(m.MessageName(), len(frame))
+		c.countOut(msg, len(frame))
 	}
 	return err
 }
@@ -184,14 +190,16 @@ func (c *Conn) request(ctx context.Context, m schema.Message) (link.Answer, erro
 	}
 	ctx, cancel := link.WithTimeout(ctx)
 	defer cancel()
-	frame, err := wire.AppendRequest(nil, msg, m, link.Remaining(ctx))
+	scratch := wire.NewScratch()
+	frame, err := wire.AppendRequest(scratch.Empty(), msg, m, link.Remaining(ctx))
+	frame = scratch.Take(frame) // its answer may take long
 	if err == nil {
 		err = wire.CheckSize(frame, c.session.limit)
 	}
 	if err != nil {
 		return link.Answer{}, wire.AsInvalid(err)
 	}
-	c.countOut(msg.Name(), len(frame))
+	c.countOut(msg, len(frame))
 	return c.session.stream.Request(ctx, frame)
 }
 
@@ -199,7 +207,7 @@ func (c *Conn) request(ctx context.Context, m schema.Message) (link.Answer, erro
 // made a request of it, this is its answer, and there can be only one.
 // Otherwise it is a Send that says what it replies to.
 func (c *Conn) Reply(ctx context.Context, m schema.Message) error {
-	h, ok := ctx.Value(incomingKey{}).(*handling)
+	h, ok := handlingOf(ctx)
 	if !ok || h.conn != c {
 		return bus.Errorf(bus.CodeFailedPrecondition, "Reply wants the context of a handler of this connection")
 	}
@@ -210,7 +218,9 @@ func (c *Conn) Reply(ctx context.Context, m schema.Message) error {
 	if err != nil {
 		return err
 	}
-	frame, err := wire.AppendAnswer(nil, h.n, msg, m)
+	scratch := wire.NewScratch()
+	frame, err := wire.AppendAnswer(scratch.Empty(), h.n, msg, m)
+	defer func() { scratch.Free(frame) }()
 	if err == nil {
 		err = wire.CheckSize(frame, c.session.limit)
 	}
@@ -218,12 +228,12 @@ func (c *Conn) Reply(ctx context.Context, m schema.Message) error {
 		err = c.session.stream.Reply(ctx, h.n, frame)
 	}
 	if err == nil {
-		c.countOut(msg.Name(), len(frame))
+		c.countOut(msg, len(frame))
 	}
 	return wire.AsInvalid(err)
 }
 
-func (c *Conn) countOut(message string, size int) {
+func (c *Conn) countOut(m *wire.Message, size int) {
 	c.out.Add(1)
-	c.service.stats.sent(message, size)
+	c.service.stats.sent(m, 1, size)
 }

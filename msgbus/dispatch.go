@@ -3,7 +3,6 @@ package msgbus
 import (
 	"context"
 	"errors"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -17,7 +16,7 @@ import (
 // is the connection's link.Handler.
 type dispatch struct {
 	conn *Conn
-	log  *zap.Logger
+	log  *zap.Logger // the server's
 }
 
 var _ link.Handler = (*dispatch)(nil)
@@ -40,14 +39,23 @@ func (h *handling) Value(key any) any {
 	return h.Context.Value(key)
 }
 
-// Handle finds the handler by the message's name, and runs it if the client may
-// send that.
+// handlingOf finds the message in hand in what a handler was given, or in what was
+// made of that.
+func handlingOf(ctx context.Context) (*handling, bool) {
+	if h, ok := ctx.(*handling); ok {
+		return h, true
+	}
+	h, ok := ctx.Value(incomingKey{}).(*handling)
+	return h, ok
+}
+
+// Handle runs the message's handler if the client may send that.
 func (d *dispatch) Handle(ctx context.Context, in *link.Incoming) error {
 	if in.Kind == wire.Call {
 		return d.call(ctx, in)
 	}
 	s := d.conn.service
-	h := s.handlers[in.Message.Name()]
+	h := s.byIndex[in.Message.Index()]
 	if h == nil {
 		return bus.Errorf(bus.CodeUnimplemented, "nobody handles message %s here", in.Message.Name())
 	}
@@ -55,15 +63,15 @@ func (d *dispatch) Handle(ctx context.Context, in *link.Incoming) error {
 		return denied
 	}
 	d.conn.in.Add(1)
-	begin := time.Now()
+	begin := clock()
 	err := h.call(&handling{Context: ctx, conn: d.conn, kind: in.Kind, n: in.N}, d.conn, in.Body)
-	s.stats.handled(in.Message.Name(), in.Size, time.Since(begin))
+	s.stats.handled(in.Message, in.Size, clock()-begin)
 	return err
 }
 
 // AtOnce tells how many of a message the service handles at a time.
 func (d *dispatch) AtOnce(m *wire.Message) int {
-	if h := d.conn.service.handlers[m.Name()]; h != nil {
+	if h := d.conn.service.byIndex[m.Index()]; h != nil {
 		return h.atOnce
 	}
 	return 1
@@ -88,7 +96,7 @@ func (d *dispatch) Goaway(*wire.GoawayFrame) {
 // logged: the reasons name attributes and types, not values. Of calls it logs those
 // that panicked: what the others come to is said by who answers them.
 func (d *dispatch) Failed(in *link.Incoming, err *bus.Error) {
-	fields := []zap.Field{keys.Code(err), keys.Reason(err)}
+	fields := d.conn.story(keys.Code(err), keys.Reason(err))
 	if in == nil {
 		d.log.Warn("message failed at the client", fields...)
 		return

@@ -17,20 +17,20 @@ import (
 	"busd/schema"
 )
 
-// A greeting takes one client from the upgrade to its end: hello, identity,
-// OnConnect, welcome, the link's life, OnDrop.
+// A greeting takes one client from the upgrade to its welcome: hello, identity,
+// OnConnect.
 type greeting struct {
 	server  *Server
 	service *Service
 	caller  access.Caller
 	remote  string
+	home    string // where the client has found the service, a URL
 	socket  *ws.Socket
 	began   time.Time
 	behind  bool // OnConnect runs on after its time
 }
 
-// run is the connection's goroutine; once the client is welcomed it is the
-// link's reader.
+// run returns once the client is welcomed, or refused.
 func (g *greeting) run() {
 	if err := g.greet(); err != nil {
 		g.refuse(err)
@@ -38,14 +38,14 @@ func (g *greeting) run() {
 	}
 }
 
-// leaveGate gives the connection's place to another, once all of it has ended.
+// leaveGate gives the place of a connection that was not welcomed to another.
 func (g *greeting) leaveGate() {
 	if !g.behind { // else OnConnect's goroutine does
 		g.server.gate.leave(g.service, g.caller.Peer.Name)
 	}
 }
 
-// greet welcomes the client, and serves it, or says why not.
+// greet welcomes the client, or says why not.
 func (g *greeting) greet() error {
 	s := g.server
 	hello, err := g.readHello()
@@ -59,27 +59,19 @@ func (g *greeting) greet() error {
 	if err != nil {
 		return err
 	}
-	log := s.log.With(keys.Service(g.service.Name()), keys.TRID(c.trid), keys.Identity(c.identity))
-	got, refused := s.registry.claim(c, askOf(hello), func(held *agentSession) { c.link = g.link(c, held, log) })
+	got, refused := s.registry.claim(c, askOf(hello), func(held *agentSession) { c.link = g.link(c, held) })
 	if refused != nil {
 		g.lost(got.older)
 		return refused
 	}
 	err = g.admit(c, got)
 	if err == nil {
-		err = g.live(c, hello, got, log)
+		err = g.live(c, hello, got)
 	}
-	if err != nil {
-		g.over(c)
+	if err != nil && !g.behind { // as above
+		s.registry.over(c)
 	}
 	return err
-}
-
-// over is for when nothing of the connection goes on.
-func (g *greeting) over(c *Conn) {
-	if !g.behind { // as above
-		g.server.registry.over(c)
-	}
 }
 
 // askOf is what a hello says of the session that the client wants.
@@ -179,6 +171,7 @@ func (g *greeting) conn(hello *wire.HelloFrame) (*Conn, error) {
 		caller:   g.caller,
 		claim:    claim,
 		remote:   g.remote,
+		home:     g.home,
 		program:  Program{hello.Client.Name, hello.Client.Version},
 		since:    g.began,
 		moves:    slices.Contains(hello.Features, wire.FeatureMove),
@@ -191,6 +184,9 @@ func (g *greeting) conn(hello *wire.HelloFrame) (*Conn, error) {
 // authorize decides whether the client may connect: each time that it comes, also
 // with a session.
 func (g *greeting) authorize(c *Conn) error {
+	if why := revoked(&c.caller); why != nil { // since the handshake
+		return why
+	}
 	grant, denied := g.service.guard.Connect(&c.caller, c.claim)
 	if denied != nil {
 		return denied
@@ -199,21 +195,21 @@ func (g *greeting) authorize(c *Conn) error {
 	return nil
 }
 
-func (g *greeting) link(c *Conn, held *agentSession, log *zap.Logger) *link.Link {
-	registry := g.server.registry // and not the greeting, which has the socket: a session at rest keeps its last link
+func (g *greeting) link(c *Conn, held *agentSession) *link.Link {
+	s := g.server // and not the greeting, which has the socket: a session at rest keeps its last link
 	return link.New(link.Config{
 		Socket:       g.socket,
 		Decoder:      wire.Decoder{Contract: g.service.contract, From: schema.FromClient, Limit: g.service.MaxMessage},
-		Handler:      &dispatch{conn: c, log: log},
-		Heard:        func() { registry.heard(c) },
+		Handler:      &dispatch{conn: c, log: s.log},
+		Heard:        func() { s.registry.heard(c) },
 		MessageLimit: maxBatch,
-		Silence:      g.server.cfg.Idle,
+		Silence:      s.cfg.Idle,
 	}, held.stream)
 }
 
-// live welcomes the client and serves it to its end, perhaps on another goroutine.
-// It fails if the session ended before the welcome.
-func (g *greeting) live(c *Conn, hello *wire.HelloFrame, got claim, log *zap.Logger) error {
+// live welcomes the client, and has it served to its end by another goroutine. It
+// fails if the session ended before the welcome.
+func (g *greeting) live(c *Conn, hello *wire.HelloFrame, got claim) error {
 	s := g.server
 	welcome := g.welcome(c, hello, got)
 	s.cfg.Relay.Announce(g.service.Name(), c.trid, c.identity) // who is welcomed can be reached from everywhere
@@ -227,7 +223,7 @@ func (g *greeting) live(c *Conn, hello *wire.HelloFrame, got claim, log *zap.Log
 	if err != nil { // OnConnect has accepted it all the same
 		c.link.Drop(err)
 		s.cfg.Relay.Withdraw(g.service.Name(), c.trid, c.identity)
-		g.onDrop(c, err.Dropped())
+		s.onDrop(c, err.Dropped())
 		return err
 	}
 	context.AfterFunc(c.link.Context(), func() { s.registry.left(c) })
@@ -236,20 +232,30 @@ func (g *greeting) live(c *Conn, hello *wire.HelloFrame, got claim, log *zap.Log
 	}
 	s.greetLate(c)
 	s.recheck(c) // whom AccessChanged has not found yet
-	log.Info("connection opened", keys.Peer(c.caller.Peer), keys.Remote(c.remote), zap.Bool("resumed", got.resumed),
-		zap.String("client", c.program.Name), zap.String("client_version", c.program.Version))
+	s.recredit(c)
+	unwatch := watchExpiry(c)
+	s.log.Info("connection opened", c.story(keys.Peer(c.caller.Peer), keys.Certificate(c.caller.Peer), keys.Remote(c.remote), zap.Bool("resumed", got.resumed),
+		zap.String("client", c.program.Name), zap.String("client_version", c.program.Version))...)
 	g.service.stats.opened(got.resumed, got.reason)
 	s.gate.pace.welcomed()
 
-	c.link.Serve(nil, func(why error) {
-		s.registry.remove(c)
-		s.cfg.Relay.Withdraw(g.service.Name(), c.trid, c.identity)
-		g.onDrop(c, why)
-		s.logEnd(c, log, why)
-		g.over(c)
-		g.leaveGate()
+	// A goroutine of its own, which keeps nothing of the request, nor the stack that
+	// the HTTP handler's has grown. Measured: 4 KiB of stack a connection instead of 8.
+	go c.link.Serve(nil, func(why error) {
+		unwatch()
+		s.left(c, why)
 	})
 	return nil
+}
+
+// left is for when a connection that was welcomed has ended.
+func (s *Server) left(c *Conn, why error) {
+	s.registry.remove(c)
+	s.cfg.Relay.Withdraw(c.service.Name(), c.trid, c.identity)
+	s.onDrop(c, why)
+	s.logEnd(c, why)
+	s.registry.over(c)
+	s.gate.leave(c.service, c.caller.Peer.Name)
 }
 
 // leave ends the connection that a client has moved away from, if the client

@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 
-	"busd/internal/wire"
 	"busd/schema"
 )
 
@@ -97,7 +96,7 @@ func (g *Group) Broadcast(ctx context.Context, m schema.Message) error {
 	if err != nil {
 		return err
 	}
-	frame, delivery, err := s.frame(nil, m, wire.DataOptions{})
+	frame, delivery, err := s.frame(m)
 	if err != nil {
 		return err
 	}

@@ -110,6 +110,7 @@ type Service struct {
 	guard    *access.Guard
 	common   []string // methods that every service has
 	handlers map[string]*Handler
+	byIndex  []*Handler             // by their messages' indexes; fixed once the server is made
 	methods  map[string]int         // by name: its index in permits
 	server   atomic.Pointer[Server] // nil: none has it
 	groups   groups
@@ -171,7 +172,13 @@ func (s *Service) complete(policy *access.Policy) error {
 			return bus.Errorf(bus.CodeInvalidArgument, "service %s: no handler for %s, which clients send", s.Name(), d.Name)
 		}
 	}
-	s.stats.init(s.Schema)
+	s.byIndex = make([]*Handler, s.contract.Size())
+	for name, h := range s.handlers {
+		if m, ok := s.contract.Message(name); ok {
+			s.byIndex[m.Index()] = h
+		}
+	}
+	s.stats.init(s.contract)
 	return nil
 }
 
@@ -232,7 +239,7 @@ func (s *Service) Send(ctx context.Context, to bus.TRID, m schema.Message) error
 	if c, ok := s.Conn(to); ok {
 		return c.Send(ctx, m)
 	}
-	frame, _, err := s.frame(nil, m, wire.DataOptions{})
+	frame, _, err := s.frame(m)
 	if err != nil {
 		return err
 	}
@@ -246,17 +253,23 @@ func (s *Service) SendTo(ctx context.Context, to bus.Identity, m schema.Message)
 	if err != nil {
 		return err
 	}
-	frame, delivery, err := s.frame(nil, m, wire.DataOptions{})
+	msg, err := s.outgoing(m.MessageName())
 	if err != nil {
 		return err
+	}
+	scratch := wire.NewScratch()
+	frame, err := wire.AppendData(scratch.Empty(), msg, m, wire.DataOptions{})
+	defer func() { scratch.Free(frame) }()
+	if err != nil {
+		return wire.AsInvalid(err)
 	}
 	if found, ok := server.registry.identity(s, to); ok {
 		if err := wire.CheckSize(frame, found.limit); err != nil {
 			return err
 		}
-		err = found.stream.Send(ctx, frame, delivery)
+		err = found.stream.Send(ctx, frame, wire.DeliveryOf(msg, frame))
 		if err == nil {
-			s.stats.sent(m.MessageName(), len(frame))
+			s.stats.sent(msg, 1, len(frame))
 		}
 		return err
 	}
@@ -276,7 +289,7 @@ func (s *Service) Broadcast(ctx context.Context, m schema.Message) error {
 	if err != nil {
 		return err
 	}
-	frame, delivery, err := s.frame(nil, m, wire.DataOptions{})
+	frame, delivery, err := s.frame(m)
 	if err != nil {
 		return err
 	}
@@ -285,23 +298,29 @@ func (s *Service) Broadcast(ctx context.Context, m schema.Message) error {
 }
 
 func (s *Service) broadcast(to []*agentSession, message string, frame []byte, d wire.Delivery) {
+	sent := 0
 	for _, each := range to {
 		if wire.CheckSize(frame, each.limit) != nil {
 			// It takes less than others: a hole must not be hidden from it.
 			each.stream.End(bus.Errorf(bus.CodeSlowConsumer, "a message larger than this client takes"))
 		} else if each.stream.SendNow(frame, d) == nil {
-			s.stats.sent(message, len(frame))
+			sent++
 		}
+	}
+	if m, ok := s.contract.Message(message); ok {
+		s.stats.sent(m, sent, sent*len(frame))
 	}
 }
 
-// frame appends to dst a data frame of a message that the service may send.
-func (s *Service) frame(dst []byte, m schema.Message, o wire.DataOptions) ([]byte, wire.Delivery, error) {
+// frame makes a data frame of a message that the service may send.
+func (s *Service) frame(m schema.Message) ([]byte, wire.Delivery, error) {
 	msg, err := s.outgoing(m.MessageName())
 	if err != nil {
 		return nil, wire.Delivery{}, err
 	}
-	frame, err := wire.AppendData(dst, msg, m, o)
+	scratch := wire.NewScratch()
+	frame, err := wire.AppendData(scratch.Empty(), msg, m, wire.DataOptions{})
+	frame = scratch.Take(frame)
 	if err != nil {
 		return nil, wire.Delivery{}, wire.AsInvalid(err)
 	}

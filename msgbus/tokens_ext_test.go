@@ -91,6 +91,7 @@ func TestSpentToken(t *testing.T) {
 		}
 		second.send(Job{ID: 1})
 		second.until(wire.Ack)
+		synctest.Wait() // a resume has an ack of its own
 
 		replay := greet(t, srv, svc, nil, spent)
 		replay.wantResumed("unknown")
@@ -122,6 +123,7 @@ func TestOldTokenUntilTheNewOneIsProven(t *testing.T) {
 		last.wantResumed("")
 		last.send(Job{ID: 2})
 		last.until(wire.Ack)
+		synctest.Wait() // as above
 		last.cut()
 		greet(t, srv, svc, nil, first.again()).wantResumed("unknown")
 	})

@@ -85,10 +85,20 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, svc *Service) {
 		s.gate.leave(svc, caller.Peer.Name)
 		return
 	}
-	greet := &greeting{server: s, service: svc, caller: caller, remote: r.RemoteAddr, socket: sock, began: time.Now()}
-	// A goroutine of its own: the HTTP handler's has grown a large stack in the
-	// TLS handshake, which would be held as long as the connection.
-	go greet.run() // leaves the gate at its end
+	greet := greeting{server: s, service: svc, caller: caller, remote: r.RemoteAddr, home: homeOf(r), socket: sock, began: time.Now()}
+	greet.run() // leaves the gate at the connection's end
+}
+
+// maxHome bounds what is kept of where a client has found its service, in bytes.
+const maxHome = 512
+
+// homeOf is where a client has found its service, as it says; empty, if that is
+// too long.
+func homeOf(r *http.Request) string {
+	if len(r.Host)+len(r.URL.Path) > maxHome {
+		return ""
+	}
+	return "wss://" + r.Host + r.URL.Path
 }
 
 // problem is the body of every refusal.

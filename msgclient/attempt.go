@@ -16,7 +16,6 @@ import (
 	"busd/internal/mtls"
 	"busd/internal/wire"
 	"busd/internal/ws"
-	"busd/schema"
 )
 
 // attempt tries one address, which goes to the end if it fails. It ends with
@@ -143,9 +142,9 @@ func (c *Client) greet(l *line, move bool) (conn *connection, head []byte, err e
 		Features: []string{wire.FeatureResume, wire.FeatureMove},
 		Client:   wire.Program{Name: c.cfg.Name, Version: c.cfg.Version},
 	}
-	known := c.Contract()
+	known := c.contract()
 	if known != nil {
-		hello.Fingerprint = known.Fingerprint()
+		hello.Fingerprint = known.Schema().Fingerprint()
 	}
 	asked := c.askFor(hello, move)
 	if err := sock.Write(wire.AppendHello(nil, hello)); err != nil {
@@ -199,7 +198,7 @@ func (c *Client) askFor(hello *wire.HelloFrame, move bool) *clientSession {
 }
 
 // sessionOf returns the session that a welcome goes on with, or begins.
-func (c *Client) sessionOf(w *wire.WelcomeFrame, asked *clientSession, known *schema.Schema) (*clientSession, error) {
+func (c *Client) sessionOf(w *wire.WelcomeFrame, asked *clientSession, known *wire.Contract) (*clientSession, error) {
 	if !w.Resumed {
 		contract, err := c.accept(w, known)
 		if err != nil {
@@ -224,7 +223,7 @@ func (c *Client) adopt(conn *connection, head []byte) error {
 		return err
 	}
 	c.current = conn
-	c.known = conn.session.contract.Schema()
+	c.known = conn.session.contract
 	c.name = bus.Identity(conn.welcome.Identity)
 	c.changedLocked()
 	c.serve(conn, head)

@@ -10,6 +10,7 @@ import (
 	"busd/bus"
 	"busd/internal/keys"
 	"busd/internal/mtls"
+	"busd/internal/wire"
 	"busd/schema"
 )
 
@@ -28,7 +29,7 @@ type Client struct {
 	connects atomic.Uint64
 	serving  sync.WaitGroup  // one for each connection
 	dialing  chan struct{}   // holds a token while nobody dials
-	turn     chan struct{}   // holds a token while no handler runs
+	turn     turn            // a handler's while it runs
 	life     context.Context // done when ended is set
 	endLife  context.CancelFunc
 
@@ -37,7 +38,7 @@ type Client struct {
 	current *connection    // nil: not connected
 	session *clientSession // nil: there was none yet
 	name    bus.Identity   // as of the last welcome
-	known   *schema.Schema // the contract last received
+	known   *wire.Contract // the contract last received
 	changed chan struct{}  // closed when current or ended changes, then replaced
 	running bool
 	keeping bool  // Run makes another connection when this one ends
@@ -57,11 +58,10 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		cfg: cfg, log: cfg.Logger.Named("msgclient"),
-		changed: make(chan struct{}), dialing: make(chan struct{}, 1), turn: make(chan struct{}, 1),
+		changed: make(chan struct{}), dialing: make(chan struct{}, 1), turn: newTurn(),
 	}
 	c.urls.init(urls, cfg.MinWait)
 	c.dialing <- struct{}{}
-	c.turn <- struct{}{}
 	c.life, c.endLife = context.WithCancel(context.Background())
 	if cfg.TLS == nil {
 		c.creds = &mtls.Credentials{CertFile: cfg.CertFile, KeyFile: cfg.KeyFile, CAFiles: cfg.CAFiles}
@@ -191,13 +191,14 @@ func (c *Client) live(ctx context.Context) (*clientSession, error) {
 			ended = c.closing
 		}
 		c.mu.Unlock()
-		h, inHandler := ctx.Value(incomingKey{}).(*handling)
 		switch {
 		case ended != nil:
 			return nil, ended
-		case held != nil && held.stream.Cause() == nil:
+		case held != nil && held.stream.Context().Err() == nil:
 			return held, nil
-		case inHandler && !moves && h.conn.session.stream.Cause() != nil:
+		}
+		h, inHandler := handlingOf(ctx)
+		if inHandler && !moves && h.conn.session.stream.Cause() != nil {
 			return nil, h.conn.session.stream.Cause()
 		}
 		select {
@@ -235,6 +236,13 @@ func (c *Client) Identity() bus.Identity {
 // Contract is the service's contract, as it came with the last welcome; nil
 // before the first.
 func (c *Client) Contract() *schema.Schema {
+	if known := c.contract(); known != nil {
+		return known.Schema()
+	}
+	return nil
+}
+
+func (c *Client) contract() *wire.Contract {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.known

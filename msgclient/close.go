@@ -139,8 +139,8 @@ func (c *Client) finish(why error) {
 		held.stream.End(bus.AsError(why))
 	}
 	c.serving.Wait()
-	<-c.turn // a handler of an earlier connection
-	c.turn <- struct{}{}
+	c.turn.take(nil) // a handler of an earlier connection has it
+	c.turn.giveBack()
 }
 
 // goodbye is the cause of the drops by which a client itself ends its connection:

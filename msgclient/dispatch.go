@@ -40,13 +40,23 @@ func (h *handling) Value(key any) any {
 	return h.Context.Value(key)
 }
 
+// handlingOf finds the message in hand in what a handler was given, or in what was
+// made of that.
+func handlingOf(ctx context.Context) (*handling, bool) {
+	if h, ok := ctx.(*handling); ok {
+		return h, true
+	}
+	h, ok := ctx.Value(incomingKey{}).(*handling)
+	return h, ok
+}
+
 // Handle runs every handler that is registered for a message.
 func (d *dispatch) Handle(ctx context.Context, in *link.Incoming) error {
 	if err := d.await(ctx); err != nil {
 		return err
 	}
-	defer func() { d.client.turn <- struct{}{} }()
-	own, all := d.client.handlers.of(in.Message.Name())
+	defer d.client.turn.giveBack()
+	own, all := d.client.handlers.of(d.conn.session.contract, in.Message)
 	if own == nil && len(all) == 0 {
 		return d.unhandled(in)
 	}
@@ -75,13 +85,11 @@ func (d *dispatch) await(ctx context.Context) error {
 			return err
 		}
 	}
-	select {
-	case <-d.client.turn:
-	case <-ctx.Done():
+	if !d.client.turn.take(ctx.Done()) {
 		return context.Cause(ctx)
 	}
 	if ctx.Err() != nil { // the client may be closed, and waits for no handler any more
-		d.client.turn <- struct{}{}
+		d.client.turn.giveBack()
 		return context.Cause(ctx)
 	}
 	return nil

@@ -87,8 +87,23 @@ func (c *Client) goneAway(conn *connection, g *wire.GoawayFrame) {
 	defer stop()
 	if err := c.move(ctx, conn, c.elsewhere(conn, g.Target), time.Until(end)); err != nil && conn.link.Cause() == nil {
 		c.log.Info("nowhere to move to yet", keys.Code(err), keys.Reason(err))
+		if conn.expires() && g.Target == conn.address.url.String() {
+			conn.asked.Store(false) // it is good until then, and the service will ask again
+			return
+		}
 		c.hold(conn)
 	}
+}
+
+// expires tells whether the certificate that the connection was made with is in the
+// last part of its life, in which a service asks to move for that alone: a tenth,
+// or a bit more.
+func (conn *connection) expires() bool {
+	if conn.creds == nil || conn.creds.NotAfter().IsZero() {
+		return false
+	}
+	begin, end := conn.creds.NotBefore(), conn.creds.NotAfter()
+	return time.Until(end) <= end.Sub(begin)/8
 }
 
 // elsewhere is where a service asks the client to move to, or else another of the

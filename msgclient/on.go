@@ -2,6 +2,8 @@ package msgclient
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -21,11 +23,23 @@ type Subscription struct {
 
 // subscriptions are a client's handlers.
 type subscriptions struct {
-	mu sync.Mutex
-	// Guarded by mu. Replaced whole, so that what was read can be used without
-	// the lock.
+	mu  sync.Mutex // held by who changes them
+	now atomic.Pointer[registered]
+	// found is for the messages of one contract: the last that was asked for.
+	found atomic.Pointer[found]
+}
+
+// registered are the handlers of one moment. It is not changed.
+type registered struct {
 	one map[string]*Subscription
 	any []*Subscription
+}
+
+// found are the handlers of a contract's messages. It is not changed.
+type found struct {
+	contract *wire.Contract
+	from     *registered
+	one      []*Subscription // by the messages' indexes
 }
 
 // On registers fn for messages of type M, a struct or a pointer to one. It
@@ -105,58 +119,80 @@ func (s *Subscription) Remove() bool {
 	set := s.set
 	set.mu.Lock()
 	defer set.mu.Unlock()
+	now := set.copyLocked()
 	if s.message != "" {
-		if set.one[s.message] != s {
+		if now.one[s.message] != s {
 			return false
 		}
-		set.copyLocked()
-		delete(set.one, s.message)
+		delete(now.one, s.message)
+		set.now.Store(now)
 		return true
 	}
-	for i, other := range set.any {
-		if other == s {
-			set.any = append(append([]*Subscription(nil), set.any[:i]...), set.any[i+1:]...)
-			return true
-		}
+	at := slices.Index(now.any, s)
+	if at < 0 {
+		return false
 	}
-	return false
+	now.any = slices.Delete(now.any, at, at+1)
+	set.now.Store(now)
+	return true
 }
 
 func (set *subscriptions) add(s *Subscription) *Subscription {
 	s.set = set
 	set.mu.Lock()
 	defer set.mu.Unlock()
+	now := set.copyLocked()
 	if s.message == "" {
-		set.any = append(append([]*Subscription(nil), set.any...), s)
-		return s
+		now.any = append(now.any, s)
+	} else {
+		now.one[s.message] = s
 	}
-	set.copyLocked()
-	set.one[s.message] = s
+	set.now.Store(now)
 	return s
 }
 
-func (set *subscriptions) copyLocked() {
-	one := make(map[string]*Subscription, len(set.one)+1)
-	for name, s := range set.one {
-		one[name] = s
+// copyLocked returns what is registered, to be changed.
+func (set *subscriptions) copyLocked() *registered {
+	next := &registered{one: map[string]*Subscription{}}
+	if now := set.now.Load(); now != nil {
+		maps.Copy(next.one, now.one)
+		next.any = slices.Clone(now.any)
 	}
-	set.one = one
+	return next
 }
 
-// of returns what is registered for a message.
-func (set *subscriptions) of(message string) (own *Subscription, all []*Subscription) {
-	set.mu.Lock()
-	defer set.mu.Unlock()
-	return set.one[message], set.any
+// of returns what is registered for a message of a contract.
+func (set *subscriptions) of(contract *wire.Contract, m *wire.Message) (own *Subscription, all []*Subscription) {
+	now, f := set.now.Load(), set.found.Load()
+	if now == nil {
+		return nil, nil
+	}
+	if f == nil || f.from != now || f.contract != contract {
+		f = now.find(contract)
+		set.found.Store(f)
+	}
+	return f.one[m.Index()], now.any
+}
+
+// find finds the handlers of a contract's messages.
+func (r *registered) find(contract *wire.Contract) *found {
+	f := &found{contract: contract, from: r, one: make([]*Subscription, contract.Size())}
+	for name, s := range r.one {
+		if m, ok := contract.Message(name); ok {
+			f.one[m.Index()] = s
+		}
+	}
+	return f
 }
 
 // fit compares the handlers' types with a contract. A message that the
 // contract does not have cannot come, and so cannot break a handler.
 func (set *subscriptions) fit(contract *wire.Contract) error {
-	set.mu.Lock()
-	one := set.one
-	set.mu.Unlock()
-	for name, s := range one {
+	now := set.now.Load()
+	if now == nil {
+		return nil
+	}
+	for name, s := range now.one {
 		m, ok := contract.Message(name)
 		if !ok || s.fit == nil {
 			continue

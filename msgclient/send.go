@@ -107,7 +107,9 @@ func (c *Client) request(ctx context.Context, m schema.Message) (answer link.Ans
 		if err != nil {
 			return err
 		}
-		frame, err := wire.AppendRequest(nil, msg, m, link.Remaining(ctx))
+		scratch := wire.NewScratch()
+		frame, err := wire.AppendRequest(scratch.Empty(), msg, m, link.Remaining(ctx))
+		frame = scratch.Take(frame) // its answer may take long
 		if err == nil {
 			err = wire.CheckSize(frame, s.limit)
 		}
@@ -128,7 +130,9 @@ func (c *Client) inSession(ctx context.Context, do func(*clientSession) error) e
 		if err != nil {
 			return err
 		}
-		err = do(s)
+		if err = do(s); err == nil {
+			return nil
+		}
 		// A context that is over may have ended with a connection, and say so.
 		if ctx.Err() != nil || !errors.Is(err, bus.ErrDropped) || bus.CodeOf(err) == bus.CodeSessionLost {
 			return err
@@ -140,7 +144,7 @@ func (c *Client) inSession(ctx context.Context, do func(*clientSession) error) e
 // made a request of it, this is its answer, and there can be only one.
 // Otherwise it is a Send on the same connection that says what it replies to.
 func (c *Client) Reply(ctx context.Context, m schema.Message) error {
-	h, ok := ctx.Value(incomingKey{}).(*handling)
+	h, ok := handlingOf(ctx)
 	if !ok || h.client != c {
 		return bus.Errorf(bus.CodeFailedPrecondition, "Reply wants the context of a handler of this client")
 	}
@@ -152,7 +156,9 @@ func (c *Client) Reply(ctx context.Context, m schema.Message) error {
 	if h.kind != wire.Request {
 		return held.send(ctx, msg, m, wire.DataOptions{Re: h.n})
 	}
-	frame, err := wire.AppendAnswer(nil, h.n, msg, m)
+	scratch := wire.NewScratch()
+	frame, err := wire.AppendAnswer(scratch.Empty(), h.n, msg, m)
+	defer func() { scratch.Free(frame) }()
 	if err == nil {
 		err = wire.CheckSize(frame, held.limit)
 	}

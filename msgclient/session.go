@@ -85,14 +85,14 @@ func (c *Client) movesLocked() bool { return c.current != nil && c.current.movin
 // moves to another node: the next session carries it. That waits for the handler,
 // which must not wait for that.
 func (c *Client) sendsLate(ctx context.Context, m schema.Message) bool {
-	h, ok := ctx.Value(incomingKey{}).(*handling)
-	if !ok {
+	h, ok := handlingOf(ctx)
+	if !ok || h.conn.session.stream.Context().Err() == nil {
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := h.conn.session
-	if c.session != s || !s.goesOn || !c.movesLocked() || c.ended != nil || c.closing != nil || s.stream.Cause() == nil {
+	if c.session != s || !s.goesOn || !c.movesLocked() || c.ended != nil || c.closing != nil {
 		return false
 	}
 	msg, err := s.contract.Outgoing(m.MessageName(), schema.FromClient)

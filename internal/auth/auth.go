@@ -204,7 +204,7 @@ func certificateCaller(proof *mtls.Proof) (access.Caller, *bus.Error) {
 	}
 	c := access.Caller{
 		Peer: proof.Peer, Via: access.ViaCertificate, NotAfter: proof.Peer.NotAfter,
-		Subject: proof.Peer.DN, Issuer: proof.Peer.Issuer,
+		Subject: proof.Peer.DN, Issuer: proof.Peer.Issuer, NotBefore: proof.NotBefore, Credential: proof.Credential,
 	}
 	if p := proof.Proxy; p != nil {
 		c.Via, c.Subject, c.Issuer, c.Limited, c.Group = access.ViaProxy, p.Subject, p.Issuer, p.Limited, p.Group

@@ -28,7 +28,8 @@ func TestCertificates(t *testing.T) {
 	wantCaller(t, "alice", c, err, "cn:alice", "")
 	cert := f.alice.certs[0]
 	want := access.Caller{
-		Peer: c.Peer, Via: access.ViaCertificate, Subject: "/CN=alice", Issuer: "/CN=test CA", NotAfter: cert.NotAfter,
+		Peer: c.Peer, Via: access.ViaCertificate, Subject: "/CN=alice", Issuer: "/CN=test CA", NotBefore: cert.NotBefore, NotAfter: cert.NotAfter,
+		Credential: c.Credential,
 	}
 	if c != want || c.Peer.DN != "/CN=alice" || c.Peer.NotAfter != cert.NotAfter {
 		t.Errorf("alice: got %+v (%+v), want %+v", c, c.Peer.DN, want)
@@ -39,7 +40,8 @@ func TestCertificates(t *testing.T) {
 	wantCaller(t, "her proxy", c, err, "cn:alice", "")
 	want = access.Caller{
 		Peer: c.Peer, Via: access.ViaProxy, Group: "dirac_user", Limited: true,
-		Subject: "/CN=alice/CN=17/CN=17", Issuer: "/CN=alice/CN=17", NotAfter: proxy.certs[0].NotAfter,
+		Subject: "/CN=alice/CN=17/CN=17", Issuer: "/CN=alice/CN=17", NotBefore: c.NotBefore, NotAfter: proxy.certs[0].NotAfter,
+		Credential: c.Credential,
 	}
 	if c != want || c.Peer.DN != "/CN=alice" {
 		t.Errorf("proxy: got %+v, want %+v", c, want)

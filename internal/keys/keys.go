@@ -22,6 +22,20 @@ func Identity(i bus.Identity) zap.Field { return zap.String("identity", string(i
 // Peer is what a certificate proves.
 func Peer(p bus.Peer) zap.Field { return zap.String("peer", p.Name) }
 
+// Certificate is what a certificate is known by: its serial number and issuer, the
+// beginning of its public key's SHA-256, and when it, or the first of its chain,
+// expires. Of nobody it is nothing.
+func Certificate(p bus.Peer) zap.Field {
+	if p.Serial == "" {
+		return zap.Skip()
+	}
+	return zap.Dict("certificate", zap.String("serial", p.Serial), zap.String("issuer", p.Issuer),
+		zap.String("key", p.KeyHash[:min(len(p.KeyHash), keyDigits)]), zap.String("not_after", p.NotAfter.UTC().Format(time.RFC3339)))
+}
+
+// keyDigits is how much is said of a public key's hash.
+const keyDigits = 16
+
 // Remote is the other end's network address.
 func Remote(address string) zap.Field { return zap.String("remote", address) }
 

@@ -5,11 +5,18 @@ import (
 	"time"
 )
 
-// patience is for how long a handler, or a write, may keep the reader from reading,
-// and what handlers sent from being written: so often is looked, and then another
-// goroutine reads on. It is also how closely messages must follow each other for
-// the reader to handle them.
+// patience is how long what handlers sent may wait for the reader to write it: so
+// often is looked. It is also how closely messages must follow each other for the
+// reader to handle them.
 const patience = 2 * time.Millisecond
+
+// looks is how often nothing may be found to have gone on before another goroutine
+// reads. Measured: with fewer a busy machine, which lets threads wait for as long, is
+// taken for a handler that does.
+const looks = 4
+
+// readsOn is how long a handler, or a write, may keep the reader from reading.
+const readsOn = (looks + 1) * patience
 
 // maxCorked is how many frames may wait for the reader to write them. Measured:
 // with many more the peer has nothing to do meanwhile.
@@ -30,6 +37,7 @@ type inline struct {
 	watch  *time.Timer // nil: there was never one
 	active bool        // it is set; else readers only read
 	moved  bool        // something went on since the watch last looked
+	still  int         // how often it has looked since something did
 	reader *Link       // whose reader has read something and not come back to read more; nil: none
 	away   bool        // it handles or writes, and its link knows how to read on
 	corked int         // frames that wait for it to write them
@@ -59,11 +67,11 @@ func (l *Link) handle(rest []byte, err error) (reads bool) {
 		case !returned:
 			s.handOverLocked()
 		default:
-			in.away = false
+			in.away, reads = false, true
 			if len(rest) == 0 || err != nil {
 				in.reader = nil
+				s.wakeCorkedLocked() // others may have left something while it wrote
 			}
-			reads = true
 		}
 	}()
 	if !s.inbox.delivering && s.deliverableLocked() {
@@ -93,7 +101,7 @@ func (s *Stream) watchLocked() bool {
 	if !s.inbox.several() && time.Since(in.ended) >= patience {
 		return false
 	}
-	in.active = true
+	in.active, in.still = true, 0
 	if in.watch == nil {
 		in.watch = time.AfterFunc(patience, s.look)
 	} else {
@@ -118,14 +126,16 @@ func (s *Stream) look() {
 	defer s.mu.Unlock()
 	in := &s.inline
 	s.wakeCorkedLocked()
-	if in.away && !in.moved {
+	if in.still++; in.moved {
+		in.still, in.moved = 0, false
+	}
+	if in.away && in.still >= looks {
 		s.handOverLocked()
 	}
-	if !in.moved && in.reader == nil {
+	if in.still > 0 && in.reader == nil {
 		in.active, in.ended = false, time.Now()
 		return
 	}
-	in.moved = false
 	in.watch.Reset(patience)
 }
 

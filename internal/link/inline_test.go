@@ -50,7 +50,7 @@ func TestReadingGoesOn(t *testing.T) {
 		then func(ctx context.Context, e *end, released <-chan struct{})
 		most time.Duration // until what comes behind is read
 	}{
-		"takes long": {func(_ context.Context, _ *end, released <-chan struct{}) { <-released }, 2 * patience},
+		"takes long": {func(_ context.Context, _ *end, released <-chan struct{}) { <-released }, readsOn},
 		"asks": {func(ctx context.Context, e *end, released <-chan struct{}) {
 			_, _ = e.Request(ctx, requestFrame(100, ""))
 			<-released
@@ -132,7 +132,7 @@ func TestReaderThatWritesReadsOn(t *testing.T) {
 		for range more {
 			send()
 		}
-		time.Sleep(2 * patience)
+		time.Sleep(readsOn)
 		synctest.Wait()
 		if seen := b.Seen(); seen != 2+more {
 			t.Errorf("while the line took nothing %d messages were read, want %d", seen, 2+more)

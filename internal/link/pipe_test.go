@@ -48,7 +48,7 @@ type pipe struct {
 	aborts           atomic.Int32
 	writeError       atomic.Pointer[error]
 	wall             atomic.Pointer[chan struct{}] // until it is closed nothing is taken
-	messages         atomic.Int64 // written
+	messages         atomic.Int64                  // written
 }
 
 // Pipe makes both ends; each direction holds so many parcels.

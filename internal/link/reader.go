@@ -80,6 +80,10 @@ func (l *Link) take(b []byte) (rest []byte, err error) {
 			break
 		}
 	}
+	if l.cfg.Heard != nil && n > 0 {
+		l.cfg.Heard()     // before anything of it is acknowledged
+		l.cfg.Heard = nil // the reader's alone
+	}
 	if n > 0 && g[0].Kind == wire.Goaway {
 		err = l.goneAway(&g[0])
 	} else if failed := l.frames(g[:n]); failed != nil {
@@ -87,10 +91,6 @@ func (l *Link) take(b []byte) (rest []byte, err error) {
 	}
 	clear(g[:n])
 	groups.Put(g)
-	if l.cfg.Heard != nil && n > 0 && err == nil {
-		l.cfg.Heard()
-		l.cfg.Heard = nil // the reader's alone
-	}
 	return b, err
 }
 

@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 
 	"busd/bus"
@@ -201,6 +202,16 @@ func (r Request) check() ([]*url.URL, error) {
 		return nil, bus.Errorf(bus.CodeInvalidArgument, "a server's certificate needs a DNS name or an address")
 	case r.Validity < 0:
 		return nil, bus.Errorf(bus.CodeInvalidArgument, "validity: want a positive duration, got %v", r.Validity)
+	}
+	for _, name := range r.DNS {
+		if err := checkDNS(strings.TrimPrefix(name, "*.")); err != nil { // a server's may be a wildcard
+			return nil, bus.Errorf(bus.CodeInvalidArgument, "DNS name %q: %v", name, err)
+		}
+	}
+	for _, mailbox := range r.Emails {
+		if err := checkEmail(mailbox); err != nil {
+			return nil, bus.Errorf(bus.CodeInvalidArgument, "e-mail %q: %v", mailbox, err)
+		}
 	}
 	uris := make([]*url.URL, 0, len(r.URIs))
 	for _, s := range r.URIs {

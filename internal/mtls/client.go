@@ -151,6 +151,14 @@ func (l *Loaded) TLS(serverName string) *tls.Config {
 // ShowsSame tells whether a server is shown the same certificate as by other.
 func (l *Loaded) ShowsSame(other *Loaded) bool { return l.shown == other.shown }
 
+// NotBefore is since when the certificate is valid; zero: there is none.
+func (l *Loaded) NotBefore() time.Time {
+	if l.cert == nil || l.cert.Leaf == nil {
+		return time.Time{}
+	}
+	return l.cert.Leaf.NotBefore
+}
+
 // NotAfter is when the certificate expires; zero: there is none.
 func (l *Loaded) NotAfter() time.Time {
 	if l.cert == nil || l.cert.Leaf == nil {

@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"runtime"
@@ -29,6 +28,11 @@ const maxFile = 8 << 20
 type Files struct {
 	Cert, Key string
 	CA        []string
+	// CRL are, for a [Source] alone, lists of revoked certificates (RFC 5280), in
+	// PEM or DER, or directories that hold such: their files *.r0 to *.r9, *.crl
+	// and *.pem. A list counts once a CA that is believed has signed it, or an
+	// intermediate one that a client has shown.
+	CRL []string
 	// Tickets is no PEM file, and for a [Source] alone: where it keeps the keys
 	// of session tickets.
 	Tickets Tickets
@@ -54,7 +58,9 @@ func MaterialFromPEM(cert, key, ca []byte) (Material, error) {
 type pemFile struct {
 	name string
 	data []byte
-	dir  string // the directory of CAs that it was found in; empty: it was named
+	dir  string      // the directory that it was found in; empty: it was named
+	path string      // empty: it is in memory
+	info fs.FileInfo // as it was when it was read; nil: it is in memory, or a directory
 }
 
 func serverMaterial(cert, key pemFile, cas []pemFile) (Material, error) {
@@ -91,7 +97,8 @@ func (f Files) readServer() (contents, error) {
 	if err != nil {
 		return c, err
 	}
-	return c, checkKeyMode(f.Key)
+	// An error at start, not a surprise later; of the file that was read.
+	return c, checkSecretMode(c.key.info, c.key.name, f.Key)
 }
 
 func (f Files) read() (contents, error) {
@@ -121,32 +128,11 @@ func (c contents) hash() [sha256.Size]byte {
 
 func readFile(what, path string) (pemFile, error) {
 	name := what + " file " + path
-	f, err := os.Open(path)
+	data, info, err := readRegular(path, maxFile)
 	if err != nil {
 		return pemFile{}, broken(plainCause(err), name)
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
-		return pemFile{}, broken(errors.New("it is not a regular file"), name)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return pemFile{}, broken(plainCause(err), name)
-	}
-	if len(data) > maxFile {
-		return pemFile{}, broken(errors.New("it is larger than 8 MiB"), name)
-	}
-	return pemFile{name: name, data: data}, nil
-}
-
-// checkKeyMode refuses a server's key that others may read or replace: it is
-// an error at start, not a surprise later.
-func checkKeyMode(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return broken(plainCause(err), "key file "+path)
-	}
-	return checkSecretMode(info, "key file "+path, path)
+	return pemFile{name: name, path: path, data: data, info: info}, nil
 }
 
 func checkSecretMode(info fs.FileInfo, name, path string) error {

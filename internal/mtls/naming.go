@@ -237,6 +237,9 @@ func (n Naming) oneValue(kind string, values []string, names altNames) (string, 
 	if kind == KindDNS && strings.Contains(value, "*") {
 		return "", bus.Errorf(bus.CodeUnauthenticated, "the certificate's dns name is a wildcard: it names nobody")
 	}
+	if err := checkKind(kind, value); err != nil {
+		return "", bus.Errorf(bus.CodeUnauthenticated, "the certificate's %s name is not valid: %v", kind, err)
+	}
 	if n.pattern != nil {
 		match := n.pattern.FindStringSubmatch(value)
 		if match == nil {
@@ -250,11 +253,24 @@ func (n Naming) oneValue(kind string, values []string, names altNames) (string, 
 	return value, nil
 }
 
+// checkKind checks a name by the rules of its kind.
+func checkKind(kind, value string) error {
+	switch {
+	case value == "": // which is said below
+	case kind == KindDNS:
+		return checkDNS(value)
+	case kind == KindEmail:
+		return checkEmail(value)
+	case kind == KindURI:
+		return checkURI(value)
+	}
+	return nil
+}
+
 // EncodeName writes a value as it stands in a peer's name: every byte outside
 // [A-Za-z0-9._@:/+=-] is percent-encoded. The percent sign is outside, so
 // different values stay different.
 func EncodeName(s string) string {
-	const hexDigits = "0123456789ABCDEF"
 	var b strings.Builder
 	for i := range len(s) {
 		c := s[i]
@@ -263,12 +279,12 @@ func EncodeName(s string) string {
 			continue
 		}
 		b.WriteByte('%')
-		b.WriteByte(hexDigits[c>>4])
-		b.WriteByte(hexDigits[c&15])
+		b.WriteByte(upperHex[c>>4])
+		b.WriteByte(upperHex[c&15])
 	}
 	return b.String()
 }
 
 func isNameByte(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("._@:/+=-", c) >= 0
+	return isLetterOrDigit(c) || strings.IndexByte("._@:/+=-", c) >= 0
 }

@@ -7,7 +7,8 @@ import (
 
 // Poll calls reload every so often, until ctx ends, and returns ctx's error.
 // report, which may be nil, is called with nil when something had changed, and
-// with the errors of reload; the same error again and again is reported once.
+// with the errors of reload, of which there may be one beside a change; the same
+// error again and again is reported once.
 func Poll(ctx context.Context, every time.Duration, reload func() (changed bool, err error), report func(err error)) error {
 	if report == nil {
 		report = func(error) {}
@@ -22,15 +23,15 @@ func Poll(ctx context.Context, every time.Duration, reload func() (changed bool,
 		case <-ticker.C:
 		}
 		changed, err := reload()
+		if changed {
+			report(nil)
+		}
 		switch {
-		case err != nil && err.Error() != told:
-			told = err.Error()
-			report(err)
 		case err == nil:
 			told = ""
-			if changed {
-				report(nil)
-			}
+		case err.Error() != told:
+			told = err.Error()
+			report(err)
 		}
 	}
 }

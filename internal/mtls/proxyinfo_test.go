@@ -73,7 +73,7 @@ func TestMemoryOfProofsIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := newTrust(poolOf([]*x509.Certificate{ca.Certificate()}), Policy{})
+	all := newTrust(poolOf([]*x509.Certificate{ca.Certificate()}), Policy{}, nil)
 	var first *Issued
 	for range maxProofs + 10 {
 		issued, err := ca.Issue(Request{Name: "x", Client: true})

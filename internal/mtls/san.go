@@ -47,6 +47,9 @@ func altNamesOf(cert *x509.Certificate) (altNames, error) {
 		if name.Class != asn1.ClassContextSpecific {
 			return names, errors.New("subject alternative names: a name of an unknown class")
 		}
+		if name.IsCompound && (name.Tag == tagEmail || name.Tag == tagDNS || name.Tag == tagURI) {
+			return names, errors.New("subject alternative names: a text in parts")
+		}
 		switch name.Tag {
 		case tagEmail:
 			names.emails = append(names.emails, string(name.Bytes))

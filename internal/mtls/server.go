@@ -32,6 +32,10 @@ type Policy struct {
 	// a connection's VerifiedChains stay empty: crypto/tls does not verify proxy
 	// certificates. Ask a [Verifier] who somebody is.
 	Proxies bool
+	// RefuseStale refuses clients where the list of revoked certificates (CRL) of
+	// somebody who issued a certificate of their chain is missing or out of date,
+	// if there are any lists at all; false: what was last known counts.
+	RefuseStale bool
 	// HTTP2 offers HTTP/2 beside HTTP/1.1.
 	HTTP2 bool
 	// Now is the clock that certificates are checked against; nil means
@@ -74,7 +78,7 @@ func (p Policy) now() time.Time {
 // chain and time anew, use, key, and the peer's name. Tickets are encrypted
 // with keys of this configuration alone, which rotate daily.
 func ServerConfig(m Material, p Policy) (*tls.Config, error) {
-	g, err := newGeneration(m, p, nil)
+	g, err := newGeneration(m, p, nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -84,9 +88,11 @@ func ServerConfig(m Material, p Policy) (*tls.Config, error) {
 // A generation is the configuration for one state of the material. Handshakes
 // that began with it end with it.
 type generation struct {
-	config *tls.Config
-	trust  *trust
-	cas    [sha256.Size]byte
+	config    *tls.Config
+	requiring *tls.Config // as config, with a client certificate demanded
+	trust     *trust
+	cas       [sha256.Size]byte
+	issuers   []*x509.Certificate // the CAs
 	// tickets has the keys of session tickets, and rotates them if it was
 	// given none: it is shared by generations that believe the same CAs. A
 	// ticket of another set of CAs cannot be read, so its handshake is a full
@@ -94,69 +100,66 @@ type generation struct {
 	tickets *tls.Config
 }
 
-func newGeneration(m Material, p Policy, last *generation) (*generation, error) {
+func newGeneration(m Material, p Policy, last *generation, revoked *revocations) (*generation, error) {
 	if len(m.Certificate.Certificate) == 0 || m.Certificate.PrivateKey == nil {
 		return nil, broken(nil, "a server needs a certificate and its key")
 	}
 	if len(m.CAs) == 0 {
 		return nil, broken(nil, "a server needs at least one CA to believe")
 	}
-	g := &generation{cas: hashSet(m.CAs)}
+	g := &generation{cas: hashSet(m.CAs), issuers: m.CAs}
 	if last != nil && last.cas == g.cas {
 		g.tickets = last.tickets
 	} else {
 		g.tickets = &tls.Config{MinVersion: tls.VersionTLS13, Time: p.now}
 	}
-	pool := poolOf(m.CAs)
-	g.trust = newTrust(pool, p)
-	g.config = &tls.Config{
+	g.trust = newTrust(poolOf(m.CAs), p, revoked)
+	g.config = g.serve(m, p)
+	p.Require = true
+	g.requiring = g.serve(m, p)
+	return g, nil
+}
+
+// serve makes the configuration for one way to treat clients that show nothing.
+func (g *generation) serve(m Material, p Policy) *tls.Config {
+	return &tls.Config{
 		MinVersion:   tls.VersionTLS13,
 		NextProtos:   p.nextProtos(),
 		Certificates: []tls.Certificate{m.Certificate},
 		ClientAuth:   p.clientAuth(),
-		ClientCAs:    pool,
+		ClientCAs:    g.trust.pool,
 		Time:         p.now,
 		// crypto/tls would take the keys of the listener's configuration,
 		// which outlives the CAs.
-		WrapSession:      g.tickets.EncryptTicket,
-		UnwrapSession:    g.tickets.DecryptTicket,
-		VerifyConnection: g.trust.verifyClient,
+		WrapSession:   g.tickets.EncryptTicket,
+		UnwrapSession: g.tickets.DecryptTicket,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			if len(state.PeerCertificates) == 0 && p.Require {
+				return bus.Errorf(bus.CodeUnauthenticated, "no client certificate")
+			}
+			return g.trust.verifyClient(state)
+		},
 	}
-	return g, nil
 }
 
-// verifyClient runs in every handshake, resumed or not.
+// verifyClient runs in every handshake, resumed or not. What crypto/tls has
+// verified just now is not verified again; of a resumed session it has verified
+// nothing, and of what may be a proxy certificate neither.
 func (t *trust) verifyClient(state tls.ConnectionState) error {
 	if len(state.PeerCertificates) == 0 {
-		if t.policy.Require {
-			return bus.Errorf(bus.CodeUnauthenticated, "no client certificate")
-		}
 		return nil
 	}
-	if t.policy.Proxies {
-		proof, err := t.prove(state.PeerCertificates)
-		if err != nil {
-			return err
-		}
-		return proof.nameless
+	var proof *Proof
+	var err error
+	if state.DidResume || t.policy.Proxies {
+		proof, err = t.prove(state.PeerCertificates)
+	} else {
+		proof, err = t.accept(state)
 	}
-	if state.DidResume {
-		chains, err := verifyAnew(state.PeerCertificates, t.pool, t.policy.now())
-		if err != nil {
-			return err
-		}
-		state.VerifiedChains = chains
+	if err != nil {
+		return err
 	}
-	if len(state.VerifiedChains) == 0 {
-		return refuse("the client certificate was not verified")
-	}
-	for _, chain := range state.VerifiedChains {
-		if err := checkClientChain(chain); err != nil {
-			return err
-		}
-	}
-	_, err := t.policy.Naming.Peer(state)
-	return err
+	return proof.nameless
 }
 
 // verifyAnew verifies the certificates of a resumed session as crypto/tls does

@@ -13,10 +13,9 @@ import (
 )
 
 const (
-	// maxProofs bounds the proofs that are remembered: some tens of KiB each,
-	// most of which open connections hold in any case. Who is beyond it is
-	// verified again.
-	maxProofs = 1024
+	// maxProofs bounds the proofs that are remembered: about 2 KiB each. Who is
+	// beyond it is verified again.
+	maxProofs = 16 << 10
 	// maxRSABits is what crypto/tls allows in a handshake, where a longer key
 	// would cost too much.
 	maxRSABits = 8192
@@ -29,25 +28,30 @@ type Proof struct {
 	// certificate was shown. NotAfter is when the first certificate of the chain
 	// expires, those of proxies included.
 	Peer bus.Peer
-	// Chain is the verified chain of the end-entity certificate, which comes
-	// first; the CA that is believed comes last.
-	Chain []*x509.Certificate
-	// Shown is the certificate that was shown: the end-entity certificate, or the
-	// last of its proxies.
-	Shown *x509.Certificate
-	// Proxy is what Shown says if it is a proxy certificate, else nil.
+	// Shown is the SHA-256 of the certificate that was shown: the end-entity
+	// certificate, or the last of its proxies.
+	Shown [sha256.Size]byte
+	// Proxy is what that says if it is a proxy certificate, else nil.
 	Proxy *Proxy
+	// NotBefore is since when all of the chain is valid.
+	NotBefore time.Time
+	// Credential is for asking later whether it was revoked.
+	Credential *Credential
 
-	nameless    error     // why the naming gives it no name; nil: it has one
-	from, until time.Time // when all of this holds
+	nameless error     // why the naming gives it no name; nil: it has one
+	until    time.Time // when the first certificate ends
 }
+
+// holds tells whether all of it is valid at a time.
+func (p *Proof) holds(now time.Time) bool { return !now.Before(p.NotBefore) && !now.After(p.until) }
 
 // A Verifier says what certificates prove, by CAs and a policy: also those that
 // crypto/tls has not verified, because they may be proxy certificates. It
 // verifies them by itself, whatever was done before, and remembers proofs, so
 // that it may be asked for every request. One that belongs to a [Source]
 // follows its files: when other CAs are believed, everybody is verified anew,
-// also on connections that are open. Its methods may be called concurrently.
+// also on connections that are open, and whether a certificate was revoked is
+// looked up each time. Its methods may be called concurrently.
 type Verifier struct {
 	trust func() *trust
 }
@@ -58,7 +62,7 @@ func NewVerifier(cas []*x509.Certificate, p Policy) (*Verifier, error) {
 	if len(cas) == 0 {
 		return nil, broken(nil, "a verifier needs at least one CA to believe")
 	}
-	t := newTrust(poolOf(cas), p)
+	t := newTrust(poolOf(cas), p, nil)
 	return &Verifier{func() *trust { return t }}, nil
 }
 
@@ -69,7 +73,8 @@ func (s *Source) Verifier() *Verifier {
 
 // Connection returns what a finished handshake proves. It is an error of
 // [bus.CodeUnauthenticated] if the other end showed no certificate, or one that
-// is not (or no longer) valid here, and of [bus.CodePermissionDenied] if the
+// is not (or no longer) valid here, of [bus.CodeCertificateRevoked] if it was
+// revoked or is denied, and of [bus.CodePermissionDenied] if the
 // policy's naming gives it no name. The reasons are for a stranger.
 func (v *Verifier) Connection(state tls.ConnectionState) (*Proof, error) {
 	switch {
@@ -119,42 +124,68 @@ func forStranger(err error) *bus.Error {
 // prove.
 type trust struct {
 	// Fixed at creation.
-	pool   *x509.CertPool
-	policy Policy
+	pool    *x509.CertPool
+	policy  Policy
+	revoked *revocations // nil: nothing ever is
 
 	mu     sync.RWMutex
 	proofs map[[sha256.Size]byte]*Proof // by the hash of all certificates that were sent
 }
 
-func newTrust(pool *x509.CertPool, p Policy) *trust {
-	return &trust{pool: pool, policy: p, proofs: map[[sha256.Size]byte]*Proof{}}
+func newTrust(pool *x509.CertPool, p Policy, revoked *revocations) *trust {
+	return &trust{pool: pool, policy: p, revoked: revoked, proofs: map[[sha256.Size]byte]*Proof{}}
 }
 
 // prove verifies certificates as they were sent, or remembers that. What it
-// refuses it does not remember.
+// refuses it does not remember. Their time, and whether they were revoked, it
+// looks at each time.
 func (t *trust) prove(certs []*x509.Certificate) (*Proof, error) {
 	now := t.policy.now()
 	key := hashSent(certs)
 	t.mu.RLock()
 	proof := t.proofs[key]
 	t.mu.RUnlock()
-	if proof != nil && !now.Before(proof.from) && !now.After(proof.until) {
-		return proof, nil
+	if proof == nil || !proof.holds(now) {
+		var err error
+		if proof, err = t.verify(certs, now); err != nil {
+			return nil, err
+		}
+		t.remember(key, proof)
 	}
-	proof, err := t.verify(certs, now)
-	if err != nil {
+	if err := t.revoked.check(proof.Credential.marks); err != nil {
 		return nil, err
 	}
+	return proof, nil
+}
+
+// accept makes a proof of what crypto/tls has verified in this handshake.
+func (t *trust) accept(state tls.ConnectionState) (*Proof, error) {
+	if len(state.VerifiedChains) == 0 {
+		return nil, refuse("the client certificate was not verified")
+	}
+	for _, chain := range state.VerifiedChains {
+		if err := checkClientChain(chain); err != nil {
+			return nil, err
+		}
+	}
+	proof := t.proof(state.PeerCertificates[0], state.VerifiedChains, nil)
+	if err := t.revoked.check(proof.Credential.marks); err != nil {
+		return nil, err
+	}
+	t.remember(hashSent(state.PeerCertificates), proof)
+	return proof, nil
+}
+
+func (t *trust) remember(key [sha256.Size]byte, proof *Proof) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.proofs) >= maxProofs {
+	if _, again := t.proofs[key]; !again && len(t.proofs) >= maxProofs {
 		for other := range t.proofs { // whichever comes first
 			delete(t.proofs, other)
 			break
 		}
 	}
 	t.proofs[key] = proof
-	return proof, nil
 }
 
 // hashSent needs no lengths in between: DER delimits itself.
@@ -187,23 +218,34 @@ func (t *trust) verify(certs []*x509.Certificate, now time.Time) (*Proof, error)
 	if err != nil {
 		return nil, err
 	}
-	proof := &Proof{Chain: chains[0], Shown: certs[0]}
-	proof.from, proof.until = timeOf(chains, certs[:n])
+	proxies := certs[:n]
+	var facts *Proxy
 	if n > 0 {
-		if proof.Proxy, err = checkProxies(certs[:n], chains[0][0]); err != nil {
+		if facts, err = checkProxies(proxies, chains[0][0]); err != nil {
 			return nil, err
 		}
-		if err := checkProxyTimes(certs[:n], now); err != nil {
+		if err := checkProxyTimes(proxies, now); err != nil {
 			return nil, err
 		}
 	}
+	proof := t.proof(certs[0], chains, proxies)
+	proof.Proxy = facts
+	return proof, nil
+}
+
+// proof says what verified chains and proxy certificates prove.
+func (t *trust) proof(shown *x509.Certificate, chains [][]*x509.Certificate, proxies []*x509.Certificate) *Proof {
+	proof := &Proof{Shown: sha256.Sum256(shown.Raw)}
+	proof.NotBefore, proof.until = timeOf(chains, proxies)
 	proof.Peer, proof.nameless = t.policy.Naming.peerOf(chains)
-	for _, cert := range certs[:n] {
+	for _, cert := range proxies {
 		if cert.NotAfter.Before(proof.Peer.NotAfter) {
 			proof.Peer.NotAfter = cert.NotAfter
 		}
 	}
-	return proof, nil
+	t.revoked.learn(chains)
+	proof.Credential = &Credential{marksOf(chains, proxies, proof.Peer), t.revoked}
+	return proof
 }
 
 // endEntity verifies a certificate with those that came after it, and makes of

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"slices"
-	"unicode/utf8"
 
 	"busd/schema"
 )
@@ -24,6 +23,13 @@ import (
 // Check allocates only when it fails. Its recursion is bounded by
 // [schema.MaxDepth].
 func (m *Message) Check(b []byte) (n int, err error) {
+	if n = m.quick(b, 0); n > 0 {
+		return n, nil
+	}
+	return m.check(b)
+}
+
+func (m *Message) check(b []byte) (n int, err error) {
 	c := checker{b: b, left: schema.MaxValues - 1}
 	if n = c.object(&m.root, 0, 0); n >= 0 {
 		return n, nil
@@ -55,37 +61,12 @@ type fault struct {
 
 // value checks the value at pos, inside depth containers.
 func (c *checker) value(n *node, pos, depth int) int {
+	if end := usual(n, c.b, pos); end > 0 {
+		return end
+	}
 	switch n.kind {
-	case schema.Int:
-		if pos < len(c.b) {
-			if v := int64(int8(c.b[pos])); v >= -32 && v >= n.minInt && v <= n.maxInt {
-				return pos + 1
-			}
-		}
-		return c.int(n, pos)
-	case schema.String:
-		return c.string(n, pos)
-	case schema.Bool:
-		if pos < len(c.b) && c.b[pos]|1 == 0xc3 {
-			return pos + 1
-		}
-		return c.mismatch(n, pos)
-	case schema.Float:
-		return c.float(n, pos)
-	case schema.Enum:
-		return c.enum(n, pos)
-	case schema.Bytes:
-		cl, size, next := readHead(c.b, pos)
-		if cl != classBytes || n.sized && (size < n.minLen || size > n.maxLen) {
-			return c.mismatch(n, pos)
-		}
-		return next + size
-	case schema.Time:
-		cl, size, next := readHead(c.b, pos)
-		if cl != classExt || !isTime(c.b[pos], c.b[next:next+size]) {
-			return c.mismatch(n, pos)
-		}
-		return next + size
+	case schema.Bool, schema.Int, schema.Float, schema.String, schema.Bytes, schema.Time, schema.Enum:
+		return c.scalar(n, pos)
 	case schema.List:
 		return c.list(n, pos, depth)
 	case schema.Map:
@@ -106,56 +87,34 @@ func (c *checker) value(n *node, pos, depth int) int {
 	return end
 }
 
-func (c *checker) int(n *node, pos int) int {
-	cl, size, next := readHead(c.b, pos)
-	if cl != classInt {
+// scalar checks what holds no other values.
+func (c *checker) scalar(n *node, pos int) int {
+	b := c.b
+	cl, size, next := readHead(b, pos)
+	if cl != classOf[n.kind] {
 		return c.mismatch(n, pos)
 	}
-	if v, big := readInt(c.b, pos); big || v < n.minInt || v > n.maxInt {
-		return c.mismatch(n, pos)
-	}
-	return next + size
-}
-
-func (c *checker) float(n *node, pos int) int {
-	cl, size, next := readHead(c.b, pos)
-	if cl != classFloat {
-		return c.mismatch(n, pos)
-	}
-	v := readFloat(c.b, pos)
-	if !n.nonFinite && !isFinite(v) || v < n.minFloat || v > n.maxFloat {
-		return c.mismatch(n, pos)
-	}
-	return next + size
-}
-
-func (c *checker) string(n *node, pos int) int {
-	cl, size, next := readHead(c.b, pos)
-	if cl != classString {
-		return c.mismatch(n, pos)
-	}
-	s := c.b[next : next+size]
-	if !isText(s) {
-		return c.malformed(pos, whyUTF8)
-	}
-	if n.sized {
-		if count := utf8.RuneCount(s); count < n.minLen || count > n.maxLen {
-			return c.mismatch(n, pos)
+	ok := true
+	switch n.kind { //nolint:exhaustive // the others hold values, or are any
+	case schema.Int:
+		v, big := readInt(b, pos)
+		ok = !big && n.holdsInt(v)
+	case schema.Float:
+		ok = n.holdsFloat(readFloat(b, pos))
+	case schema.String:
+		s := b[next : next+size]
+		if !isText(s) {
+			return c.malformed(pos, whyUTF8)
 		}
+		ok = n.holdsText(s)
+	case schema.Enum:
+		ok = n.allows(textOf(b[next : next+size]))
+	case schema.Bytes:
+		ok = n.holdsLen(size)
+	case schema.Time:
+		ok = isTime(b[pos], b[next:next+size])
 	}
-	if n.pattern != nil && !n.pattern.Match(s) {
-		return c.mismatch(n, pos)
-	}
-	return next + size
-}
-
-func (c *checker) enum(n *node, pos int) int {
-	cl, size, next := readHead(c.b, pos)
-	if cl != classString {
-		return c.mismatch(n, pos)
-	}
-	s := c.b[next : next+size]
-	if !n.allows(s) {
+	if !ok {
 		return c.mismatch(n, pos)
 	}
 	return next + size
@@ -185,7 +144,7 @@ func (c *checker) list(n *node, pos, depth int) int {
 	if !c.open(pos, depth, size, next, false) {
 		return -1
 	}
-	if size < n.minLen || size > n.maxLen {
+	if !n.holdsLen(size) {
 		return c.mismatch(n, pos)
 	}
 	pos = next
@@ -198,7 +157,8 @@ func (c *checker) list(n *node, pos, depth int) int {
 	return pos
 }
 
-// dict checks a map whose keys are free.
+// dict checks a map whose keys are free. Our encoders write them in order: then
+// they are distinct, and each is compared with the one before alone.
 func (c *checker) dict(n *node, pos, depth int) int {
 	cl, size, next := readHead(c.b, pos)
 	if cl != classMap {
@@ -207,40 +167,36 @@ func (c *checker) dict(n *node, pos, depth int) int {
 	if !c.open(pos, depth, size, next, true) {
 		return -1
 	}
-	if size < n.minLen || size > n.maxLen {
+	if !n.holdsLen(size) {
 		return c.mismatch(n, pos)
 	}
-	var few [fewKeys]keyRef
-	keys := few[:0]
-	if size > len(few) {
-		s := keyScratches.Get().(*keyScratch)
-		defer keyScratches.Put(s)
-		keys = s.keys[:0]
-	}
-	pos = next
+	var last []byte // nil before the first: every key is greater
 	sorted := true
+	pos = next
 	for range size {
 		at, length, why := scanKey(c.b, pos)
 		if why != "" {
 			return c.malformed(pos, why)
 		}
-		keys = append(keys, newKeyRef(at, length))
-		sorted = sorted && ascend(c.b, keys)
+		key := c.b[at : at+length]
+		sorted = sorted && bytes.Compare(last, key) < 0
+		last = key
 		if pos = c.value(n.elem, at+length, depth+1); pos < 0 {
-			c.insideKey(keys[len(keys)-1].in(c.b))
+			c.insideKey(key)
 			return -1
 		}
 	}
 	if !sorted {
-		if i := findDuplicate(c.b, keys); i >= 0 {
-			return c.duplicateKey(keys[i].in(c.b))
+		if key, ok := duplicateKey(c.b, next, size); ok {
+			return c.duplicateKey(key)
 		}
 	}
 	return pos
 }
 
 func (c *checker) object(n *node, pos, depth int) int {
-	cl, size, next := readHead(c.b, pos)
+	b := c.b
+	cl, size, next := readHead(b, pos)
 	if cl != classMap {
 		return c.mismatch(n, pos)
 	}
@@ -252,7 +208,7 @@ func (c *checker) object(n *node, pos, depth int) int {
 	pos = next
 	expected := 0
 	for range size {
-		i, at := o.expect(c.b, pos, expected)
+		i, at := o.expect(b, pos, expected)
 		if i < 0 {
 			if i, at = c.find(o, pos); i < 0 {
 				return -1
@@ -263,9 +219,11 @@ func (c *checker) object(n *node, pos, depth int) int {
 			return c.duplicate(a.name)
 		}
 		seen.add(i)
-		if pos = c.value(&a.node, at, depth+1); pos < 0 {
-			c.inside(a.name)
-			return -1
+		if pos = usual(&a.node, b, at); pos == 0 {
+			if pos = c.value(&a.node, at, depth+1); pos < 0 {
+				c.inside(a.name)
+				return -1
+			}
 		}
 		expected = i + 1
 	}
@@ -283,13 +241,22 @@ func (c *checker) object(n *node, pos, depth int) int {
 // a look-up.
 const lookAhead = 8
 
-// expect tells whether the key at pos is, as usually encoded, that of the
-// attribute expected next, or of one behind it when only optional ones are
-// between. It returns the attribute and where its value begins, or -1.
+// expect tells whether the key at pos, which is in b or at its end, is, as usually
+// encoded, that of the attribute expected next, or of one behind it when only
+// optional ones are between. It returns the attribute and where its value begins,
+// or -1.
 func (o *object) expect(b []byte, pos, expected int) (i, at int) {
-	if uint(pos) > uint(len(b)) {
-		return -1, 0
+	if expected < len(o.keys) && pos <= len(b)-8 {
+		k := &o.keys[expected]
+		if word := binary.LittleEndian.Uint64(b[pos:]); (word^k.first)&k.mask == 0 && k.size <= 8 {
+			return expected, pos + k.size
+		}
 	}
+	return o.lookFor(b, pos, expected)
+}
+
+// lookFor is expect where the first look did not do.
+func (o *object) lookFor(b []byte, pos, expected int) (i, at int) {
 	b = b[pos:]
 	var first uint64
 	if len(b) >= 8 {

@@ -13,8 +13,9 @@ type Packer struct {
 	message *Message
 	plan    *plan
 	typ     reflect.Type // the struct
-	pointer reflect.Type // a pointer to it
 	direct  bool
+	value   typeWord // the struct
+	pointer typeWord // a pointer to it
 }
 
 // Packer returns the plan that encodes t, a struct or a pointer to one, as m.
@@ -43,7 +44,9 @@ func (m *Message) compilePacker(t reflect.Type) (*Packer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Packer{message: m, plan: p, typ: t, pointer: reflect.PointerTo(t), direct: isDirect(t)}, nil
+	return &Packer{
+		message: m, plan: p, typ: t, direct: isDirect(t), value: wordFor(t), pointer: wordFor(reflect.PointerTo(t)),
+	}, nil
 }
 
 // Append appends the attributes of v, which is a value of the Packer's type or
@@ -55,18 +58,26 @@ func (m *Message) compilePacker(t reflect.Type) (*Packer, error) {
 // of kind any, apart, it allocates only where dst lacks room.
 func (p *Packer) Append(dst []byte, v any) ([]byte, error) {
 	var from place
-	switch reflect.TypeOf(v) {
+	switch typeIn(v) {
 	case p.pointer:
 		if from = pointerIn(v); from.p == nil {
 			return nil, bus.Errorf(bus.CodeInvalidArgument, "message %s: the *%v is nil", p.message.Name(), p.typ)
 		}
-	case p.typ:
+	case p.value:
 		if from = pointerIn(v); p.direct {
 			from = boxed(v)
 		}
 	default:
 		return nil, bus.Errorf(bus.CodeInternal, "message %s: the plan is for %v, got %T", p.message.Name(), p.typ, v)
 	}
+	if out := p.plan.writeAll(dst, from); out != nil {
+		return out, nil
+	}
+	return p.packAndCheck(dst, from)
+}
+
+// packAndCheck has the last word on what may be sent.
+func (p *Packer) packAndCheck(dst []byte, from place) ([]byte, error) {
 	start := len(dst)
 	dst, breach := p.plan.pack(dst, from)
 	if breach != nil {
@@ -88,9 +99,12 @@ func (m *Message) Append(dst []byte, v schema.Message) ([]byte, error) {
 	if r, ok := v.(*schema.Record); ok {
 		return m.AppendRecord(dst, r)
 	}
-	p, err := m.Packer(reflect.TypeOf(v))
-	if err != nil {
-		return nil, err
+	p := m.packer.Load()
+	if t := typeIn(v); p == nil || t != p.value && t != p.pointer {
+		var err error
+		if p, err = m.Packer(reflect.TypeOf(v)); err != nil {
+			return nil, err
+		}
 	}
 	return p.Append(dst, v)
 }
@@ -100,7 +114,9 @@ func (m *Message) Append(dst []byte, v schema.Message) ([]byte, error) {
 type Unpacker struct {
 	message *Message
 	plan    *plan
+	texts   int // how many strings a message is likely to have
 	pointer reflect.Type
+	word    typeWord // the same
 }
 
 // Unpacker returns the plan that decodes m into t, a struct or a pointer to
@@ -129,7 +145,8 @@ func (m *Message) compileUnpacker(t reflect.Type) (*Unpacker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Unpacker{message: m, plan: p, pointer: reflect.PointerTo(t)}, nil
+	pointer := reflect.PointerTo(t)
+	return &Unpacker{message: m, plan: p, texts: p.countTexts(), pointer: pointer, word: wordFor(pointer)}, nil
 }
 
 // Unpack sets every field of the struct that into points to; those of optional
@@ -140,14 +157,18 @@ func (m *Message) compileUnpacker(t reflect.Type) (*Unpacker, error) {
 // An error is a [*schema.ValueError] for a value that the contract allows and
 // the field cannot hold: a float beyond a float32.
 func (u *Unpacker) Unpack(b []byte, into any) error {
-	if reflect.TypeOf(into) != u.pointer {
+	if typeIn(into) != u.word {
 		return bus.Errorf(bus.CodeInternal, "message %s: the plan is for %v, got %T", u.message.Name(), u.pointer, into)
 	}
 	to := pointerIn(into)
 	if to.p == nil {
 		return bus.Errorf(bus.CodeInternal, "message %s: the %v is nil", u.message.Name(), u.pointer)
 	}
-	r := unpacker{b: b}
+	return u.unpack(b, to)
+}
+
+func (u *Unpacker) unpack(b []byte, to place) error {
+	r := unpacker{b: b, texts: newTexts(u.texts, len(b))}
 	r.object(u.plan, 0, to)
 	if r.breach != nil {
 		return u.message.named(r.breach)

@@ -13,6 +13,12 @@ import (
 // by offsets that reflect gave for that type, and is read only as the Go type
 // that the plan found there.
 
+// textOf views bytes as a string, which is good as long as nobody writes to them.
+func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// bytesOf views a string as bytes, which must not be written to.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
 // A place is the address of a Go value. It keeps what it points into alive.
 type place struct{ p unsafe.Pointer }
 
@@ -58,8 +64,28 @@ func newValue(t reflect.Type) place { return place{reflect.New(t).UnsafePointer(
 // reflected returns the value, of type t, for what only reflection can do.
 func (m place) reflected(t reflect.Type) reflect.Value { return reflect.NewAt(t, m.p).Elem() }
 
+// placeOf returns where v is, and hides from the compiler that it is of v: what is
+// unpacked would otherwise always be on the heap, one more allocation for each
+// message. An unpacker keeps no place beyond its run. strings.Builder does the same.
+//
+//go:nosplit
+//go:nocheckptr
+func placeOf[T any](v *T) place {
+	hidden := uintptr(unsafe.Pointer(v))
+	return *(*place)(unsafe.Pointer(&hidden))
+}
+
 // An anyHeader is what an interface without methods is made of.
 type anyHeader struct{ typ, data unsafe.Pointer }
+
+// A typeWord is a Go type, as an interface holds it: comparing two is comparing words.
+type typeWord struct{ p unsafe.Pointer }
+
+// typeIn returns the type of what is in v.
+func typeIn(v any) typeWord { return typeWord{(*anyHeader)(unsafe.Pointer(&v)).typ} }
+
+// wordFor returns the word for t.
+func wordFor(t reflect.Type) typeWord { return typeIn(reflect.Zero(t).Interface()) }
 
 // pointerIn returns the place that the pointer in v points to; of a struct in
 // v that is not direct, where the struct is, which must not be written to.

@@ -11,15 +11,7 @@ import (
 
 // pack appends the struct at m.
 func (p *plan) pack(dst []byte, m place) ([]byte, *schema.ValueError) {
-	n := len(p.slots)
-	if !p.fixed {
-		for i := range p.slots {
-			if s := &p.slots[i]; s.optional && m.field(s.offset).isNil() {
-				n--
-			}
-		}
-	}
-	dst = appendMapHead(dst, n)
+	dst = appendMapHead(dst, p.present(m))
 	for i := range p.slots {
 		s := &p.slots[i]
 		at := m.field(s.offset)

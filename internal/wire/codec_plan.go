@@ -64,8 +64,9 @@ type slot struct {
 	optional bool
 	offset   uintptr
 	name     string
-	// key is the attribute's name, encoded.
+	// key is the attribute's name, encoded; word its first 8 bytes, as one.
 	key  []byte
+	word uint64
 	node *node
 	// typ is the value's Go type, behind the pointer if there is one.
 	typ  reflect.Type
@@ -133,7 +134,7 @@ func newPlan(o *object, t reflect.Type, d direction, path string) (*plan, error)
 		if err != nil {
 			return nil, err
 		}
-		s.offset, s.optional, s.name, s.key = f.Offset, f.Optional, a.name, a.key
+		s.offset, s.optional, s.name, s.key, s.word = f.Offset, f.Optional, a.name, a.key, o.keys[i].first
 		p.slots = append(p.slots, *s)
 		p.fixed = p.fixed && !s.optional
 		p.byAttr[i] = s

@@ -13,6 +13,7 @@ import (
 // ends.
 type unpacker struct {
 	b      []byte
+	texts  texts
 	breach *schema.ValueError
 }
 
@@ -21,18 +22,29 @@ func (r *unpacker) object(p *plan, pos int, m place) int {
 	for i := range p.nils {
 		p.nils[i].setNil(m.field(p.nils[i].offset))
 	}
-	_, n, pos := readHead(r.b, pos)
+	b, keys := r.b, p.object.keys
+	n := int(b[pos] & 0x0f)
+	if b[pos]&0xf0 == 0x80 {
+		pos++
+	} else {
+		_, n, pos = readHead(b, pos)
+	}
 	expected := 0
 	for range n {
-		i, at := p.object.expect(r.b, pos, expected)
-		if i < 0 {
-			_, length, start := readHead(r.b, pos)
-			i, at = p.object.index[string(r.b[start:start+length])], start+length
+		i, at := expected, 0
+		if i < len(keys) {
+			at = keys[i].at(b, pos)
+		}
+		if at == 0 {
+			i, at = p.object.locate(b, pos, expected)
 		}
 		expected = i + 1
 		s := p.byAttr[i]
 		if s == nil {
-			pos = passValue(r.b, at)
+			pos = passValue(b, at)
+			continue
+		}
+		if pos = s.small(b, at, m.field(s.offset)); pos > 0 {
 			continue
 		}
 		pos = r.value(s, at, m.field(s.offset))
@@ -42,6 +54,28 @@ func (r *unpacker) object(p *plan, pos int, m place) int {
 		}
 	}
 	return pos
+}
+
+// small sets the value at m if it takes one byte; or it returns 0.
+func (s *slot) small(b []byte, pos int, m place) int {
+	switch v := int64(int8(b[pos])); {
+	case s.op == opInt64 && v >= -32 && !s.pointer:
+		*as[int64](m) = v
+	case s.op == opBool && !s.pointer:
+		*as[bool](m) = v&1 != 0
+	default:
+		return 0
+	}
+	return pos + 1
+}
+
+// locate finds the attribute whose key is at pos, and where its value begins.
+func (o *object) locate(b []byte, pos, expected int) (i, at int) {
+	if i, at = o.expect(b, pos, expected); i >= 0 {
+		return i, at
+	}
+	_, n, start := readHead(b, pos)
+	return o.index[string(b[start:start+n])], start + n
 }
 
 // setNil makes the field at m nil.
@@ -63,41 +97,47 @@ func (r *unpacker) value(s *slot, pos int, m place) int {
 		m.setTarget(to)
 		m = to
 	}
+	b := r.b
 	switch s.op {
-	case opInt64, opInt8, opInt16, opInt32, opUint8, opUint16, opUint32:
-		v, _ := readInt(r.b, pos)
+	case opInt64:
+		v, end := readVarInt(b, pos)
+		*as[int64](m) = v
+		return end
+	case opInt8, opInt16, opInt32, opUint8, opUint16, opUint32:
+		v, end := readVarInt(b, pos)
 		s.storeInt(m, v)
-		return pos + 1 + leads[r.b[pos]].n()
+		return end
 	case opBool:
-		*as[bool](m) = r.b[pos] == 0xc3
+		*as[bool](m) = b[pos] == 0xc3
 		return pos + 1
 	case opFloat64:
-		*as[float64](m) = readFloat(r.b, pos)
-		return pos + 1 + leads[r.b[pos]].n()
+		*as[float64](m) = readFloat(b, pos)
+		return pos + 1 + leads[b[pos]].n()
 	case opFloat32:
-		v := readFloat(r.b, pos)
+		v := readFloat(b, pos)
 		*as[float32](m) = float32(v)
 		if isFinite(v) && math.Abs(v) > math.MaxFloat32 {
 			r.breach = &schema.ValueError{Want: "float that a float32 holds", Got: formatFloat(v)}
 		}
-		return pos + 1 + leads[r.b[pos]].n()
+		return pos + 1 + leads[b[pos]].n()
 	case opString:
-		_, n, at := readHead(r.b, pos)
-		*as[string](m) = string(r.b[at : at+n])
-		return at + n
+		text, end := r.text(s.node, pos)
+		*as[string](m) = text
+		return end
 	case opBytes:
-		_, n, at := readHead(r.b, pos)
-		p := make([]byte, n)
-		copy(p, r.b[at:])
-		*as[[]byte](m) = p
+		_, n, at := readHead(b, pos)
+		from := b[at : at+n]
+		own := make([]byte, len(from)) // in this form it is not cleared first
+		copy(own, from)
+		*as[[]byte](m) = own
 		return at + n
 	case opTime:
-		*as[time.Time](m) = readTime(r.b, pos)
-		_, n, at := readHead(r.b, pos)
+		*as[time.Time](m) = readTime(b, pos)
+		_, n, at := readHead(b, pos)
 		return at + n
 	case opAny:
 		var v any
-		v, pos = readAny(r.b, pos)
+		v, pos = readAny(b, pos)
 		*as[any](m) = v
 		return pos
 	case opList:
@@ -108,6 +148,27 @@ func (r *unpacker) value(s *slot, pos int, m place) int {
 		return r.object(s.plan, pos, m)
 	}
 	panic("wire: a slot without an op")
+}
+
+// readVarInt is [readInt] of what an int64 holds, and says where it ends.
+func readVarInt(b []byte, pos int) (v int64, end int) {
+	if v = int64(int8(b[pos])); v >= -32 {
+		return v, pos + 1
+	}
+	v, _ = readInt(b, pos)
+	return v, pos + 1 + leads[b[pos]].n()
+}
+
+// text reads a string. One of a few values of an enum is the contract's own.
+func (r *unpacker) text(n *node, pos int) (s string, end int) {
+	_, size, at := readHead(r.b, pos)
+	end = at + size
+	for _, v := range n.few {
+		if v == textOf(r.b[at:end]) {
+			return v, end
+		}
+	}
+	return r.texts.copy(r.b[at:end]), end
 }
 
 func (s *slot) storeInt(m place, v int64) {
@@ -132,7 +193,7 @@ func (s *slot) storeInt(m place, v int64) {
 func (r *unpacker) list(s *slot, pos int, m place) int {
 	_, n, pos := readHead(r.b, pos)
 	if s.elem.op == opString && !s.elem.pointer {
-		return r.stringList(n, pos, m)
+		return r.stringList(s.elem.node, n, pos, m)
 	}
 	size := s.elem.stride()
 	first := m.newList(s.typ, n)
@@ -147,12 +208,10 @@ func (r *unpacker) list(s *slot, pos int, m place) int {
 }
 
 // stringList is list for strings, without the detour by reflection.
-func (r *unpacker) stringList(n, pos int, m place) int {
+func (r *unpacker) stringList(elem *node, n, pos int, m place) int {
 	all := make([]string, n)
 	for i := range all {
-		_, length, at := readHead(r.b, pos)
-		all[i] = string(r.b[at : at+length])
-		pos = at + length
+		all[i], pos = r.text(elem, pos)
 	}
 	*as[[]string](m) = all
 	return pos
@@ -161,17 +220,17 @@ func (r *unpacker) stringList(n, pos int, m place) int {
 func (r *unpacker) dict(s *slot, pos int, m place) int {
 	_, n, pos := readHead(r.b, pos)
 	if s.elem.op == opString && !s.elem.pointer {
-		return r.stringMap(n, pos, m)
+		return r.stringMap(s.elem.node, n, pos, m)
 	}
 	t := s.typ
 	all := reflect.MakeMapWithSize(t, n)
 	key := reflect.New(t.Key()).Elem()
 	for range n {
 		elem := reflect.New(t.Elem())
-		_, length, at := readHead(r.b, pos)
-		k := string(r.b[at : at+length])
+		var k string
+		k, pos = r.text(&keyNode, pos)
 		key.SetString(k)
-		pos = r.value(s.elem, at+length, pointerIn(elem.Interface()))
+		pos = r.value(s.elem, pos, pointerIn(elem.Interface()))
 		if r.breach != nil {
 			r.breach = insideKey(r.breach, k)
 			return pos
@@ -183,15 +242,12 @@ func (r *unpacker) dict(s *slot, pos int, m place) int {
 }
 
 // stringMap is dict for strings, likewise.
-func (r *unpacker) stringMap(n, pos int, m place) int {
+func (r *unpacker) stringMap(elem *node, n, pos int, m place) int {
 	all := make(map[string]string, n)
 	for range n {
-		_, length, at := readHead(r.b, pos)
-		k := string(r.b[at : at+length])
-		pos = at + length
-		_, length, at = readHead(r.b, pos)
-		all[k] = string(r.b[at : at+length])
-		pos = at + length
+		var k string
+		k, pos = r.text(&keyNode, pos)
+		all[k], pos = r.text(elem, pos)
 	}
 	*as[map[string]string](m) = all
 	return pos

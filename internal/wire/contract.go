@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"busd/schema"
 )
@@ -16,33 +17,40 @@ import (
 type Contract struct {
 	schema   *schema.Schema
 	messages map[string]*Message
+	names    nameTable
 }
 
 // Compile compiles a schema.
 func Compile(s *schema.Schema) *Contract {
 	all := s.Messages()
 	c := &Contract{schema: s, messages: make(map[string]*Message, len(all))}
-	for _, d := range all {
-		c.messages[d.Name] = NewMessage(d)
+	for i, d := range all {
+		m := NewMessage(d)
+		m.index = i
+		c.messages[d.Name] = m
 	}
+	c.names = newNameTable(c.messages)
 	return c
 }
 
 // Schema returns what c was compiled from.
 func (c *Contract) Schema() *schema.Schema { return c.schema }
 
+// Size returns how many messages there are.
+func (c *Contract) Size() int { return len(c.messages) }
+
 // Message returns the message of that name.
 func (c *Contract) Message(name string) (*Message, bool) {
+	if m := c.names.find(name); m != nil {
+		return m, true
+	}
 	m, ok := c.messages[name]
 	return m, ok
 }
 
 // MessageBytes is [Contract.Message] for a name as it came; it does not
 // allocate.
-func (c *Contract) MessageBytes(name []byte) (*Message, bool) {
-	m, ok := c.messages[string(name)]
-	return m, ok
-}
+func (c *Contract) MessageBytes(name []byte) (*Message, bool) { return c.Message(textOf(name)) }
 
 // A Message is one message's definition compiled for the wire: it checks
 // attributes as they are encoded ([Message.Check]), and makes the plans that
@@ -52,6 +60,7 @@ type Message struct {
 	// Fixed at creation.
 	definition schema.Definition
 	from       schema.Sender
+	index      int
 	name       []byte
 	root       node // the attributes, as a struct
 
@@ -78,6 +87,10 @@ func NewMessage(d schema.Definition) *Message {
 // Name returns the message's name.
 func (m *Message) Name() string { return m.definition.Name }
 
+// Index numbers the messages of a contract, from 0: what is kept for each of them
+// can be kept in a slice.
+func (m *Message) Index() int { return m.index }
+
 // Definition returns what m was compiled from. It must not be changed.
 func (m *Message) Definition() schema.Definition { return m.definition }
 
@@ -91,6 +104,7 @@ type object struct {
 	keys     []keyWord // of attrs, for comparing quickly
 	index    map[string]int
 	required bitset
+	needs    int // how many there are up to the last that is required
 }
 
 type attribute struct {
@@ -106,11 +120,12 @@ type attribute struct {
 type keyWord struct {
 	first, mask uint64
 	size        int // of the whole
+	text        string
 	optional    bool
 }
 
 func newKeyWord(key []byte, optional bool) keyWord {
-	k := keyWord{size: len(key), optional: optional}
+	k := keyWord{size: len(key), text: string(key), optional: optional}
 	for i := range min(8, len(key)) {
 		k.first |= uint64(key[i]) << (8 * i)
 		k.mask |= 0xff << (8 * i)
@@ -142,6 +157,7 @@ func compileObject(attrs []schema.Attribute) *object {
 		o.index[a.Name] = i
 		if !a.Optional {
 			o.required.add(i)
+			o.needs = i + 1
 		}
 	}
 	return o
@@ -152,6 +168,7 @@ type node struct {
 	kind      schema.Kind
 	nonFinite bool
 	sized     bool // a length bound is set
+	free      bool // a string of which no length or pattern is asked
 	present   bool // nil is refused of any too: it is an attribute's type
 
 	minInt, maxInt     int64
@@ -159,6 +176,7 @@ type node struct {
 	minLen, maxLen     int
 	pattern            *regexp.Regexp
 	values             map[string]struct{}
+	few                []string // values, where they are not more than fewValues
 
 	elem   *node   // of a list or map
 	object *object // of a struct
@@ -187,6 +205,9 @@ func compileType(t schema.Type) node {
 		for _, v := range t.Values {
 			n.values[v] = struct{}{}
 		}
+		if len(t.Values) <= fewValues {
+			n.few = t.Values
+		}
 	}
 	if t.Elem != nil {
 		elem := compileType(*t.Elem)
@@ -195,13 +216,41 @@ func compileType(t schema.Type) node {
 	if t.Kind == schema.Struct {
 		n.object = compileObject(t.Attrs)
 	}
+	n.free = !n.sized && n.pattern == nil
 	return n
 }
 
+// fewValues is how many of an enum's values are compared one by one.
+const fewValues = 8
+
 // allows tells whether s is one of an enum's values.
-func (n *node) allows(s []byte) bool {
-	_, ok := n.values[string(s)]
+func (n *node) allows(s string) bool {
+	for _, v := range n.few {
+		if v == s {
+			return true
+		}
+	}
+	if n.few != nil {
+		return false
+	}
+	_, ok := n.values[s]
 	return ok
+}
+
+// holdsInt tells whether v is within an int's bounds.
+func (n *node) holdsInt(v int64) bool { return v >= n.minInt && v <= n.maxInt }
+
+// holdsFloat tells whether v is one that a float may be. Bounds do not refuse NaN.
+func (n *node) holdsFloat(v float64) bool {
+	return (n.nonFinite || isFinite(v)) && !(v < n.minFloat) && !(v > n.maxFloat)
+}
+
+// holdsLen tells whether a length is within its bounds.
+func (n *node) holdsLen(size int) bool { return size >= n.minLen && size <= n.maxLen }
+
+// holdsText tells whether UTF-8 is within a string's bounds.
+func (n *node) holdsText(s []byte) bool {
+	return n.free || (!n.sized || n.holdsLen(utf8.RuneCount(s))) && (n.pattern == nil || n.pattern.Match(s))
 }
 
 func or[T any](p *T, otherwise T) T {

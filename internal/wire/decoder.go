@@ -27,6 +27,14 @@ type Decoder struct {
 // *[SyntaxError] where it is not msgpack by the rules of [Scan], a *[bus.Error]
 // where it breaks the protocol; nothing after it can be read.
 func (d Decoder) Next(b []byte) (Frame, error) {
+	var f Frame
+	if d.quick(b, &f) {
+		return f, nil
+	}
+	return d.next(b)
+}
+
+func (d Decoder) next(b []byte) (Frame, error) {
 	r := reader{b: b}
 	elements := r.list()
 	kind := r.uint()

@@ -149,6 +149,7 @@ func FuzzCheck(f *testing.F) {
 	}
 	m := wire.NewMessage(fuzzed)
 	f.Fuzz(func(t *testing.T, b []byte) {
+		checkQuick(t, m, b)
 		n, err := m.Check(b)
 		size, skipErr := wire.Skip(b)
 		if skipErr != nil {

@@ -43,6 +43,27 @@ func ascend(b []byte, keys []keyRef) bool {
 	return n < 2 || bytes.Compare(keys[n-2].in(b), keys[n-1].in(b)) < 0
 }
 
+// duplicateKey finds a key that a map has twice: its pairs, which have been checked,
+// begin at pos.
+func duplicateKey(b []byte, pos, pairs int) ([]byte, bool) {
+	var few [fewKeys]keyRef
+	keys := few[:0]
+	if pairs > len(few) {
+		s := keyScratches.Get().(*keyScratch)
+		defer keyScratches.Put(s)
+		keys = s.keys[:0]
+	}
+	for range pairs {
+		_, n, at := readHead(b, pos)
+		keys = append(keys, newKeyRef(at, n))
+		pos = passValue(b, at+n)
+	}
+	if i := findDuplicate(b, keys); i >= 0 {
+		return keys[i].in(b), true
+	}
+	return nil, false
+}
+
 // findDuplicate returns the index of the first key that was there before, or
 // -1. Its time is linear in their number.
 func findDuplicate(b []byte, keys []keyRef) int {

@@ -11,7 +11,7 @@ import (
 
 // Outgoing returns the message of that name if a side may send it.
 func (c *Contract) Outgoing(name string, side schema.Sender) (*Message, error) {
-	m, ok := c.messages[name]
+	m, ok := c.Message(name)
 	if !ok {
 		return nil, bus.Errorf(bus.CodeUnimplemented, "the contract of %s has no message %s", c.schema.Service(), name)
 	}
@@ -64,7 +64,7 @@ func UnpackerFor[M schema.Message](m *Message) (func(body []byte) (M, error), er
 		}, nil
 	}
 	return func(body []byte) (v M, err error) {
-		err = u.Unpack(body, &v)
+		err = u.unpack(body, placeOf(&v))
 		return v, err
 	}, nil
 }

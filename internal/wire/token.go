@@ -184,28 +184,25 @@ func readTime(b []byte, pos int) time.Time {
 	return time.Unix(int64(binary.BigEndian.Uint64(p[4:])), int64(binary.BigEndian.Uint32(p))).UTC()
 }
 
-// isText tells whether s is UTF-8. Most text is short and ASCII, of which
-// utf8.Valid reads the last bytes one by one.
-func isText(s []byte) bool {
+// isText tells whether s is UTF-8.
+func isText(s []byte) bool { return isASCII(s) || utf8.Valid(s) }
+
+// isASCII spares most text, which is short and ASCII, the reading one by one that
+// utf8.Valid does of its last bytes.
+func isASCII(s []byte) bool {
 	const high = 0x8080808080808080
 	n := len(s)
 	switch {
 	case n >= 8:
 		all := binary.LittleEndian.Uint64(s[n-8:])
-		for i := 0; i < n-8; i += 8 {
-			all |= binary.LittleEndian.Uint64(s[i:])
+		for ; len(s) > 8; s = s[8:] {
+			all |= binary.LittleEndian.Uint64(s)
 		}
-		if all&high == 0 {
-			return true
-		}
+		return all&high == 0
 	case n >= 4:
-		if (binary.LittleEndian.Uint32(s)|binary.LittleEndian.Uint32(s[n-4:]))&(high>>32) == 0 {
-			return true
-		}
-	case n == 0 || (s[0]|s[n/2]|s[n-1]) < utf8.RuneSelf:
-		return true
+		return (binary.LittleEndian.Uint32(s)|binary.LittleEndian.Uint32(s[n-4:]))&(high>>32) == 0
 	}
-	return utf8.Valid(s)
+	return n == 0 || (s[0]|s[n/2]|s[n-1]) < utf8.RuneSelf
 }
 
 // passValue returns where the value at pos ends. The bytes must have been

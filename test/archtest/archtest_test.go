@@ -76,9 +76,17 @@ var table = map[string]room{
 	"daemon/internal/hostile": {nil, nil}, // tests only: here they can reach the gate
 	"daemon/internal/config":  {[]string{"internal/nearest"}, []string{yaml}},
 	"daemon/internal/admin":   {[]string{"bus", "msgbus", "rpc", "daemon/internal/gate"}, []string{prometheus}},
-	"daemon/internal/demo":    {[]string{"bus", "msgbus", "msgclient", "internal/mtls", "daemon/internal/gate", "examples/pingpong"}, []string{zap}},
+	"daemon/internal/demo": {
+		[]string{"bus", "msgbus", "msgclient", "internal/mtls", "daemon/internal/gate", "daemon/internal/histogram", "examples/pingpong"},
+		[]string{zap},
+	},
+	"daemon/internal/histogram": {nil, nil},
+	"daemon/internal/bench": {
+		[]string{"bus", "schema", "msgclient", "rpc/jencode", "rpc/rpcclient", "internal/mtls", "daemon/internal/histogram"}, nil,
+	},
+	"daemon/internal/doctor": {[]string{"bus", "schema", "internal/link", "internal/mtls", "internal/nearest", "internal/wire", "internal/ws"}, nil},
 	"daemon/internal/cli": {
-		[]string{"bus", "schema", "schema/schemafile", "schema/apidoc", "msgclient", "rpc/jencode", "rpc/rpcclient", "internal/mtls", "internal/nearest", "daemon/internal/admin", "daemon/internal/config", "daemon/internal/demo"},
+		[]string{"bus", "schema", "schema/schemafile", "schema/apidoc", "msgclient", "rpc/jencode", "rpc/rpcclient", "internal/mtls", "internal/nearest", "daemon/internal/admin", "daemon/internal/bench", "daemon/internal/config", "daemon/internal/demo", "daemon/internal/doctor", "daemon/internal/histogram"},
 		[]string{cobra, pflag, term, zap},
 	},
 	"daemon": {

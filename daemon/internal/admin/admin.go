@@ -22,6 +22,10 @@ type Config struct {
 	Transport func() Transport
 	// CertificateEnd returns when the server's certificate expires.
 	CertificateEnd func() time.Time
+	// Revocations returns what is known of revoked certificates.
+	Revocations func() Revocations
+	// Deny is the deny list.
+	Deny DenyList
 	// LogLinesDropped returns how many lines could not be written.
 	LogLinesDropped func() uint64
 	// SessionsAtRest returns how many sessions wait for their clients to come
@@ -46,6 +50,23 @@ type Transport struct {
 	// Refused connections and Failed handshakes, by reason. Reasons are words
 	// of the program: a stranger cannot make new ones.
 	Refused, Failed map[string]uint64
+}
+
+// Revocations are the numbers of revoked and denied certificates.
+type Revocations struct {
+	// Good lists (CRLs) are in date, Stale ones are not, and count all the same
+	// or not as the configuration says; of Unverified ones the issuer is not known
+	// yet, and they do not count.
+	Good, Stale, Unverified int
+	// Revoked certificates are on these lists, Denied entries on the deny list.
+	Revoked, Denied int
+	// NextUpdate is when the first of the lists is out of date, or has been since;
+	// zero: there are none.
+	NextUpdate time.Time
+	// Reloads of certificate files that succeeded, and that Failed. Failing: the
+	// last one did, and what was there before is in use.
+	Reloads, Failed uint64
+	Failing         bool
 }
 
 // A Phase says how far the life of the program is.

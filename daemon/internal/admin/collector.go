@@ -52,6 +52,12 @@ var (
 	handshaking   = newDesc("handshakes_in_progress", "TLS handshakes now")
 	acceptErrors  = newDesc("accept_errors_total", "errors of the operating system when accepting, such as no more open files")
 	certificate   = newDesc("certificate_not_after_seconds", "when the server's certificate expires, in seconds since 1970")
+	certReloads   = newDesc("certificate_reloads_total", "reloads of certificate, key, CA, CRL and deny files, by result: ok, failed", "result")
+	certFailing   = newDesc("certificate_files_failing", "1 while such files cannot be used, and what was there before is; else 0")
+	crls          = newDesc("crls", "lists of revoked certificates now, by state: good, stale (out of date), unverified (whose issuer nobody has shown yet)", "state")
+	crlNext       = newDesc("crl_next_update_seconds", "when the first list of revoked certificates is out of date, in seconds since 1970; 0: there is none")
+	crlRevoked    = newDesc("crl_revoked_certificates", "certificates on the lists of revoked ones")
+	denyEntries   = newDesc("deny_entries", "entries of the deny list of certificates")
 	configReloads = newDesc("config_reloads_total", "reloads of the configuration, by result: ok, failed", "result")
 	logDropped    = newDesc("log_lines_dropped_total", "log lines that could not be written in time")
 )
@@ -60,7 +66,8 @@ var all = []*prometheus.Desc{
 	build, connections, connects, drops, refused, messages, messageBytes, failedOnes, handlerTime,
 	calls, callsRunning, callsLeft, callTime, callBytes,
 	sessions, resting, restingBytes, goneOn, notGoneOn, repeated, volatile, replaced, queued, queuedMax,
-	tcp, handshakes, resumed, handshaking, acceptErrors, certificate, configReloads, logDropped,
+	tcp, handshakes, resumed, handshaking, acceptErrors, certificate, certReloads, certFailing,
+	crls, crlNext, crlRevoked, denyEntries, configReloads, logDropped,
 }
 
 // Describe sends all descriptions.
@@ -86,10 +93,33 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	e.gauge(restingBytes, float64(kept))
 	e.transport(a.Transport())
 	e.gauge(certificate, seconds(a.config.CertificateEnd()))
+	if a.config.Revocations != nil {
+		e.revocations(a.config.Revocations())
+	}
 	ok, failed := a.Reloads()
 	e.count(configReloads, ok, "ok")
 	e.count(configReloads, failed, "failed")
 	e.count(logDropped, a.config.LogLinesDropped())
+}
+
+func (e emitter) revocations(r Revocations) {
+	e.count(certReloads, r.Reloads, "ok")
+	e.count(certReloads, r.Failed, "failed")
+	failing := 0.0
+	if r.Failing {
+		failing = 1
+	}
+	e.gauge(certFailing, failing)
+	e.gauge(crls, float64(r.Good), "good")
+	e.gauge(crls, float64(r.Stale), "stale")
+	e.gauge(crls, float64(r.Unverified), "unverified")
+	next := 0.0
+	if !r.NextUpdate.IsZero() {
+		next = seconds(r.NextUpdate)
+	}
+	e.gauge(crlNext, next)
+	e.gauge(crlRevoked, float64(r.Revoked))
+	e.gauge(denyEntries, float64(r.Denied))
 }
 
 func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

@@ -25,6 +25,8 @@ const (
 //	/metrics  the numbers, for Prometheus
 //	/drain    POST drains the program: a [DrainRequest], answered with a line
 //	          of [Progress] each second until it is over; from this machine only
+//	/deny     the deny list ([Denied]); POST adds a [Denial], POST to /deny/remove
+//	          removes one, answered with a [DenyOutcome]; from this machine only
 //
 // With local set, for a listener on loopback, there is also /debug/pprof/, and
 // requests whose Host is a name other than localhost get 421: a browser's page
@@ -43,6 +45,11 @@ func (a *Admin) Handler(local bool) http.Handler {
 	})
 	mux.Handle("GET /metrics", a.metrics())
 	mux.HandleFunc("POST /drain", a.handleDrain)
+	if list := a.config.Deny; list != nil {
+		mux.HandleFunc("GET /deny", a.handleDenied)
+		mux.HandleFunc("POST /deny", a.handleDeny(list.Add))
+		mux.HandleFunc("POST /deny/remove", a.handleDeny(list.Remove))
+	}
 	if !local {
 		return mux
 	}

@@ -134,8 +134,23 @@ func readCertificate(path string) (certificate, error) {
 	return all[0], nil
 }
 
-// readCertificates reads the certificates of a PEM file; there is at least one.
+// readCertificates says what busd sees in the certificates of a PEM file; there
+// is at least one.
 func readCertificates(path string) ([]certificate, error) {
+	certs, err := parseCertificates(path)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]certificate, len(certs))
+	for i := range certs {
+		all[i] = describe(certs[i:])
+		all[i].File = path
+	}
+	return all, nil
+}
+
+// parseCertificates reads the certificates of a PEM file; there is at least one.
+func parseCertificates(path string) ([]*x509.Certificate, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, unreadable(path, err)
@@ -159,12 +174,7 @@ func readCertificates(path string) ([]certificate, error) {
 	}
 	switch {
 	case certs != nil:
-		all := make([]certificate, len(certs))
-		for i := range certs {
-			all[i] = describe(certs[i:])
-			all[i].File = path
-		}
-		return all, nil
+		return certs, nil
 	case others != nil:
 		return nil, &fault{what: path + " holds no certificate, but a " + strings.Join(others, ", a "), exit: exitFailed}
 	}

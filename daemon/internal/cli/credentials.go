@@ -60,12 +60,20 @@ func (c *credentials) flags(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&c.ca, "ca", nil, "a CA that may have signed the server's certificate, or a directory of CAs (default: BUSD_CA, or .busd/ca.crt, or the system's)")
 }
 
-// complete fills in what no flag said. If it is optional there need not be any
-// certificate.
+// complete fills in what no flag said, and refuses files that do not exist. If it
+// is optional there need not be any certificate.
 func (c *credentials) complete(env func(string) string, optional bool) error {
 	if err := c.completeCA(env); err != nil {
 		return err
 	}
+	if err := c.choose(env, optional); err != nil || c.cert == "" {
+		return err
+	}
+	return there(c.cert, c.key)
+}
+
+// choose fills in which certificate and key are shown.
+func (c *credentials) choose(env func(string) string, optional bool) error {
 	cert, key := "BUSD_CERT", "BUSD_KEY"
 	switch {
 	case c.cert != "" || c.key != "":
@@ -84,11 +92,17 @@ func (c *credentials) complete(env func(string) string, optional bool) error {
 	case c.cert == "":
 		return usage("", "%s %s needs its certificate: %s is missing", key, c.key, cert)
 	}
-	return there(c.cert, c.key)
+	return nil
 }
 
-// completeCA fills in whom to believe.
+// completeCA fills in whom to believe, and refuses files that do not exist.
 func (c *credentials) completeCA(env func(string) string) error {
+	c.chooseCA(env)
+	return there(c.ca...)
+}
+
+// chooseCA fills in whom to believe.
+func (c *credentials) chooseCA(env func(string) string) {
 	if len(c.ca) == 0 {
 		c.ca = filepath.SplitList(env("BUSD_CA"))
 	}
@@ -96,7 +110,6 @@ func (c *credentials) completeCA(env func(string) string) error {
 	if len(c.ca) == 0 && exists(devCA) {
 		c.ca = []string{devCA}
 	}
-	return there(c.ca...)
 }
 
 // holdsKey tells whether the certificate's key is in the same file, as in that of a
@@ -121,10 +134,7 @@ func (c *credentials) development(optional bool) error {
 	if exists(cert) || !optional {
 		c.cert, c.key = cert, key
 	}
-	if exists(cert) {
-		return there(cert, key)
-	}
-	if optional {
+	if exists(cert) || optional {
 		return nil
 	}
 	return &fault{

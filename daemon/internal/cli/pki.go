@@ -26,7 +26,9 @@ func (p *app) pki() *cobra.Command {
 		Example: "  busd pki init\n" +
 			"  busd pki issue server bus.example.org\n" +
 			"  busd pki issue client agent-7\n" +
-			"  busd pki show .busd/client-agent-7.crt",
+			"  busd pki show .busd/client-agent-7.crt\n" +
+			"  busd pki renew .busd/client-agent-7.crt\n" +
+			"  busd pki revoke .busd/client-agent-7.crt && busd pki crl",
 		Args: group, RunE: help,
 	}
 	issue := &cobra.Command{
@@ -35,7 +37,7 @@ func (p *app) pki() *cobra.Command {
 		Args:    group, RunE: help,
 	}
 	issue.AddCommand(p.pkiServer(), p.pkiClient())
-	cmd.AddCommand(p.pkiInit(), issue, p.pkiShow())
+	cmd.AddCommand(p.pkiInit(), issue, p.pkiShow(), p.pkiRenew(), p.pkiRevoke(), p.pkiCRL())
 	return cmd
 }
 

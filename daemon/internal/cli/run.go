@@ -100,7 +100,7 @@ func (p *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(flagFault)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(
-		p.demo(), p.serve(), p.drain(), p.pki(), p.call(), p.send(), p.request(), p.listen(), p.schema(), p.version(),
+		p.demo(), p.serve(), p.drain(), p.deny(), p.pki(), p.call(), p.send(), p.request(), p.listen(), p.bench(), p.schema(), p.doctor(), p.version(),
 		&cobra.Command{Use: "exit-codes", Short: "how busd ends", Long: exitTable()},
 		&cobra.Command{Use: "environment", Short: "the variables that busd reads", Long: environment},
 	)

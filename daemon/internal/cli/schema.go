@@ -110,14 +110,7 @@ func (p *app) schemaDiff() *cobra.Command {
 // copy: each of two services is asked for itself.
 func (p *app) contract(ctx context.Context, t target, where string) (*schema.Schema, error) {
 	if isFile(where) {
-		s, err := schemafile.Load(where)
-		switch {
-		case cannotRead(where, err):
-			return nil, unreadable(where, err)
-		case err != nil:
-			return nil, &fault{what: where + " is not a contract that can be used:\n" + err.Error(), exit: exitFailed}
-		}
-		return s, nil
+		return contractIn(where)
 	}
 	if _, err := address(where, ""); err != nil && !strings.Contains(where, "://") {
 		return nil, &fault{
@@ -136,6 +129,18 @@ func (p *app) contract(ctx context.Context, t target, where string) (*schema.Sch
 		return nil
 	})
 	return s, err
+}
+
+// contractIn reads a contract from a file.
+func contractIn(path string) (*schema.Schema, error) {
+	s, err := schemafile.Load(path)
+	switch {
+	case cannotRead(path, err):
+		return nil, unreadable(path, err)
+	case err != nil:
+		return nil, &fault{what: path + " is not a contract that can be used:\n" + err.Error(), exit: exitFailed}
+	}
+	return s, nil
 }
 
 // isFile tells whether what is said is a file, and not the address of a service.

@@ -64,9 +64,22 @@ type TLS struct {
 	Certificate string   `key:"certificate" form:"file" doc:"PEM file: the server's certificate, then the intermediate ones"`
 	Key         string   `key:"key" form:"file" doc:"PEM file with its private key; only its owner may read it"`
 	ClientCA    []string `key:"client_ca" form:"file" doc:"PEM files of the CAs that sign clients' certificates"`
+	CRL         []string `key:"crl" default:"[]" form:"file" doc:"lists of revoked certificates (CRLs), PEM or DER files, or directories of them (*.r0, *.crl, *.pem): whoever is on one is refused, and loses his connections; looked at every 2 s"`
+	StaleCRL    string   `key:"stale_crl" default:"keep" words:"keep|refuse" doc:"when a list of crl is out of date: keep: it counts as it is, and busd complains; refuse: clients whose issuer has no list in date are refused, also where there never was one"`
+	Deny        []Denied `key:"deny" default:"[]"`
+	DenyFile    string   `key:"deny_file" default:"off" form:"store" doc:"file that keeps what busd deny adds; made if it is not there; off: it is forgotten at a restart"`
 	PeerName    []string `key:"peer_name" default:"[auto]" words:"auto|spiffe|uri|dns|email|cn|dn" doc:"which part of a client's certificate is its name; of several the first that it has; auto: all, in this order"`
 	// SessionTickets is empty if they are in memory.
 	SessionTickets string `key:"session_tickets" default:"off" form:"store" doc:"file that keeps the keys of TLS session tickets, so that clients resume after a restart; made if it is not there; as secret as a CA's key; off keeps them in memory"`
+}
+
+// Denied is an entry of the deny list: certificates that all it says is true of
+// are as good as revoked.
+type Denied struct {
+	Serial string `key:"serial" default:"\"\"" live:"yes" doc:"of certificates that are denied, the serial number in hexadecimal; beside it their issuer; an entry denies what all it says is true of"`
+	Issuer string `key:"issuer" default:"\"\"" live:"yes" doc:"who issued them, as busd pki show prints it (/C=ch/O=DIRAC/CN=CA); alone: all that he issued"`
+	Key    string `key:"key" default:"\"\"" live:"yes" doc:"the SHA-256 of their public key: sha256: and 64 hexadecimal digits"`
+	Name   string `key:"name" default:"\"\"" live:"yes" doc:"the peer's name, or the subject as busd pki show prints it; * stands for anything, also in the middle"`
 }
 
 // Service is what an operator may say of a service. Zero and nil leave it to

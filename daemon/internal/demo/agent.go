@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"busd/bus"
+	"busd/daemon/internal/histogram"
 	"busd/examples/pingpong"
 	"busd/msgclient"
 )
@@ -34,7 +35,7 @@ type agent struct {
 	scissors chan func()     // gets what is to be done in the middle of the play
 	came     chan struct{}   // gets one when it has connected, if nobody has taken the last
 
-	roundTrips histogram
+	roundTrips histogram.Histogram
 	errors     atomic.Int64
 	resumed    atomic.Int64 // reconnects whose session went on
 	others     atomic.Int64 // reconnects with another session
@@ -124,7 +125,7 @@ func (a *agent) play() {
 			a.failed(err)
 			continue
 		}
-		a.roundTrips.add(time.Since(began))
+		a.roundTrips.Add(time.Since(began))
 	}
 }
 
@@ -165,13 +166,13 @@ func (a *agent) verdict(p *page) error {
 	a.mu.Lock()
 	failure := a.failure
 	a.mu.Unlock()
-	var done counts
-	done.addFrom(&a.roundTrips)
+	var done histogram.Counts
+	done.AddFrom(&a.roundTrips)
 	lost, doubled := a.account(p)
 	switch {
 	case failure != nil:
 		return fmt.Errorf("%s: %d requests failed, first: %w", a.name, a.errors.Load(), failure)
-	case done.total() == 0:
+	case done.Total() == 0:
 		return errors.New(a.name + ": it made no round trip")
 	case lost > 0 || doubled > 0:
 		return fmt.Errorf("%s: %d messages were lost and %d doubled", a.name, lost, doubled)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"busd/bus"
+	"busd/daemon/internal/histogram"
 )
 
 // Summary is what came of it.
@@ -188,9 +189,9 @@ func (g *game) watch(ctx context.Context, began time.Time) {
 
 func (g *game) sum(played time.Duration) Summary {
 	sum := Summary{Agents: len(g.agents), Seconds: round(played.Seconds(), 1000)}
-	var all counts
+	var all histogram.Counts
 	for _, a := range g.agents {
-		all.addFrom(&a.roundTrips)
+		all.AddFrom(&a.roundTrips)
 		sum.Errors += a.errors.Load()
 		sum.Resumed += a.resumed.Load()
 		sum.Reconnects += a.reconnects()
@@ -200,8 +201,8 @@ func (g *game) sum(played time.Duration) Summary {
 		sum.Doubled += doubled
 	}
 	sum.Repeated = int64(g.repeated())
-	sum.RoundTrips = int64(all.total())
-	sum.P50, sum.P99 = micros(all.quantile(0.50)), micros(all.quantile(0.99))
+	sum.RoundTrips = int64(all.Total())
+	sum.P50, sum.P99 = micros(all.Quantile(0.50)), micros(all.Quantile(0.99))
 	return sum
 }
 

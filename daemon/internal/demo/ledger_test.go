@@ -49,7 +49,7 @@ func TestVerdict(t *testing.T) {
 		{"it went on", func(a *agent, _ *page) { a.wasCut.Store(true); a.resumed.Add(1) }, ""},
 	} {
 		a, p := &agent{name: "x", sent: 1}, new(page)
-		a.roundTrips.add(time.Millisecond)
+		a.roundTrips.Add(time.Millisecond)
 		p.handled(1)
 		tc.do(a, p)
 		err := a.verdict(p)

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"busd/daemon/internal/histogram"
 )
 
 const (
@@ -28,7 +30,7 @@ type view struct {
 	rows   []row
 	drawn  int // lines of the table on the screen
 	last   time.Time
-	before []*counts // of each agent, when last shown
+	before []*histogram.Counts // of each agent, when last shown
 }
 
 // A row is what the last interval brought.
@@ -62,9 +64,9 @@ func (v *view) begin(now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.last = now
-	v.before = make([]*counts, len(v.agents))
+	v.before = make([]*histogram.Counts, len(v.agents))
 	for i := range v.before {
-		v.before[i] = &counts{}
+		v.before[i] = &histogram.Counts{}
 	}
 }
 
@@ -80,7 +82,7 @@ func (v *view) showLocked(played time.Duration) {
 	total := v.measure()
 	if !v.live {
 		v.write(fmt.Sprintf("%5.1f s  %7.0f round trips/s  p50 %s  p99 %s  reconnects %d  moved %d%s\n",
-			played.Seconds(), total.rate, short(total.p50), short(total.p99), total.reconnects, total.moved, v.away()))
+			played.Seconds(), total.rate, histogram.Text(total.p50), histogram.Text(total.p99), total.reconnects, total.moved, v.away()))
 		return
 	}
 	v.rows = append(v.rows[:min(len(v.rows), maxRows)], total)
@@ -102,16 +104,14 @@ func (v *view) measure() row {
 	now := time.Now()
 	seconds := now.Sub(v.last).Seconds()
 	v.last, v.rows = now, v.rows[:0]
-	var all counts
+	var all histogram.Counts
 	total := row{name: "all"}
 	for i, a := range v.agents {
-		var sofar counts
-		sofar.addFrom(&a.roundTrips)
-		fresh := sofar.since(v.before[i])
+		var sofar histogram.Counts
+		sofar.AddFrom(&a.roundTrips)
+		fresh := sofar.Since(v.before[i])
 		v.before[i] = &sofar
-		for j, n := range fresh {
-			all[j] += n
-		}
+		all.AddCounts(fresh)
 		r := row{name: a.name, reconnects: a.reconnects(), moved: a.moved.Load(), connected: a.client.Connected()}
 		r.measured(fresh, seconds)
 		v.rows = append(v.rows, r)
@@ -123,8 +123,8 @@ func (v *view) measure() row {
 	return total
 }
 
-func (r *row) measured(fresh *counts, seconds float64) {
-	r.rate, r.p50, r.p99 = float64(fresh.total())/seconds, fresh.quantile(0.50), fresh.quantile(0.99)
+func (r *row) measured(fresh *histogram.Counts, seconds float64) {
+	r.rate, r.p50, r.p99 = float64(fresh.Total())/seconds, fresh.Quantile(0.50), fresh.Quantile(0.99)
 }
 
 // away names those who are not connected.
@@ -159,7 +159,7 @@ func (v *view) table() string {
 	var b strings.Builder
 	b.WriteString(v.paint("1", fmt.Sprintf("%-10s %14s %10s %10s %11s %6s", "", "round trips/s", "p50", "p99", "reconnects", "moved")) + "\n")
 	for _, r := range v.rows {
-		line := fmt.Sprintf("%-10s %14.0f %10s %10s %11d %6d", r.name, r.rate, short(r.p50), short(r.p99), r.reconnects, r.moved)
+		line := fmt.Sprintf("%-10s %14.0f %10s %10s %11d %6d", r.name, r.rate, histogram.Text(r.p50), histogram.Text(r.p99), r.reconnects, r.moved)
 		switch {
 		case !r.connected:
 			line = v.paint("31", line+"  not connected")
@@ -182,14 +182,3 @@ func (v *view) paint(style, text string) string {
 }
 
 func (v *view) write(s string) { _, _ = io.WriteString(v.out, s) } // nobody is left to tell
-
-// short prints a duration with three digits at most.
-func short(d time.Duration) string {
-	switch {
-	case d < time.Millisecond:
-		return fmt.Sprintf("%d µs", d.Microseconds())
-	case d < time.Second:
-		return fmt.Sprintf("%.3g ms", float64(d)/float64(time.Millisecond))
-	}
-	return fmt.Sprintf("%.3g s", d.Seconds())
-}

@@ -34,6 +34,7 @@ const (
 	Version       Reason = "version"        // the client does not speak TLS 1.3
 	NoCertificate Reason = "no_certificate" // one was required
 	Expired       Reason = "expired"        // the certificate is expired, or not valid yet
+	Revoked       Reason = "revoked"        // the certificate was revoked, or is denied
 	UnknownCA     Reason = "unknown_ca"     // the certificate is not signed by a CA believed here
 	Certificate   Reason = "certificate"    // the certificate is not acceptable for another reason
 	Alert         Reason = "alert"          // the client refused the server
@@ -43,7 +44,7 @@ const (
 var (
 	refusals = []Reason{Denied, Connections, Rate, Crowd}
 	failures = []Reason{
-		Timeout, Gone, PlainHTTP, NotTLS, TooBig, Version, NoCertificate, Expired, UnknownCA, Certificate, Alert, Other,
+		Timeout, Gone, PlainHTTP, NotTLS, TooBig, Version, NoCertificate, Expired, Revoked, UnknownCA, Certificate, Alert, Other,
 	}
 )
 
@@ -154,7 +155,11 @@ func failureOf(err error) Reason {
 	case strings.HasPrefix(text, "tls: "):
 		return Other
 	}
-	// Foreign errors come out of the configuration's own checks alone.
+	// Foreign errors come out of the configuration's own checks alone. The text
+	// begins with the error's code.
+	if strings.HasPrefix(text, "certificate_revoked") {
+		return Revoked
+	}
 	return Certificate
 }
 

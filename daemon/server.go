@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"busd/daemon/internal/cli"
 	"busd/daemon/internal/config"
 	"busd/daemon/internal/gate"
+	"busd/daemon/internal/memory"
 	"busd/internal/auth"
 	"busd/internal/mtls"
 	"busd/msgbus"
@@ -222,6 +224,7 @@ func (p *program) serve(ctx context.Context, o cli.ServeOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	defer memory.KeepFloor(os.Getenv("GOGC"))()
 	polling, stopPolling := context.WithCancel(context.Background())
 	s.start(polling)
 	defer func() { s.finish(err) }()

@@ -232,12 +232,6 @@ func (s *Stream) handlingContext(in *Incoming) (context.Context, func()) {
 
 // context makes the context of what may be withdrawn.
 func (in *Incoming) context(parent context.Context) (_ context.Context, withdraw context.CancelCauseFunc, done func()) {
-	if in.Kind == wire.Call && in.Timeout > 0 {
-		// That its caller withdraws it does not become the cause: with one context
-		// instead of two a call costs a fifth less.
-		ctx, cancel := context.WithDeadline(parent, in.Arrived.Add(in.Timeout))
-		return ctx, func(error) { cancel() }, cancel
-	}
 	ctx, withdraw := context.WithCancelCause(parent)
 	if in.Timeout == 0 {
 		return ctx, withdraw, func() { withdraw(nil) }

@@ -20,7 +20,7 @@ const readsOn = (looks + 1) * patience
 
 // maxCorked is how many frames may wait for the reader to write them. Measured:
 // with many more the peer has nothing to do meanwhile.
-const maxCorked = 64
+const maxCorked = 128
 
 // inlineBatches is how many WebSocket messages a reader writes before another
 // goroutine writes on.

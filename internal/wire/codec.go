@@ -50,8 +50,8 @@ func (m *Message) compilePacker(t reflect.Type) (*Packer, error) {
 }
 
 // Append appends the attributes of v, which is a value of the Packer's type or
-// a pointer to one, and then checks what it has appended: what breaks the
-// contract is a [*schema.ValueError]. After an error the result is nil, and
+// a pointer to one, and checks them as [Message.Check] does their bytes: what
+// breaks the contract is a [*schema.ValueError]. After an error the result is nil, and
 // what dst had room for may have been written to.
 //
 // It does not change v, which must not change meanwhile. Maps, and attributes

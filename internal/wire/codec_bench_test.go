@@ -36,6 +36,32 @@ type twelve struct {
 
 func (twelve) MessageName() string { return "Twelve" }
 
+// scalars has twelve attributes that hold no other values.
+type scalars struct {
+	ID       int64     `bus:"id"`
+	Name     string    `bus:"name,minlen=1,maxlen=64"`
+	State    string    `bus:"state,enum=new|running|done|failed"`
+	Host     string    `bus:"host"`
+	Load     float64   `bus:"load,min=0"`
+	Ready    bool      `bus:"ready"`
+	Started  time.Time `bus:"started"`
+	Attempt  int32     `bus:"attempt"`
+	Exit     *int32    `bus:"exit"`
+	Memory   int64     `bus:"memory,min=0"`
+	Cores    int16     `bus:"cores,min=1,max=1024"`
+	Priority int8      `bus:"priority"`
+}
+
+func (scalars) MessageName() string { return "Scalars" }
+
+func newScalars() *scalars {
+	exit := int32(0)
+	return &scalars{
+		ID: 1234567, Name: "resize-images", State: "running", Host: "worker-17.example.org", Load: 0.75, Ready: true,
+		Started: time.Unix(1700000000, 123456789).UTC(), Attempt: 2, Exit: &exit, Memory: 2 << 30, Cores: 16, Priority: -3,
+	}
+}
+
 func newTwelve() *twelve {
 	note := "second attempt after the node was drained"
 	return &twelve{
@@ -52,6 +78,7 @@ var benchmarks = []struct {
 }{
 	{"attrs=1", wire.NewMessage(schema.Of[one](schema.FromBoth)), &one{ID: 42}},
 	{"attrs=12", wire.NewMessage(schema.Of[twelve](schema.FromBoth)), newTwelve()},
+	{"scalars=12", wire.NewMessage(schema.Of[scalars](schema.FromBoth)), newScalars()},
 }
 
 func encoded(tb testing.TB, m *wire.Message, v schema.Message) []byte {

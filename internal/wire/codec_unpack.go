@@ -103,7 +103,11 @@ func (r *unpacker) value(s *slot, pos int, m place) int {
 		v, end := readVarInt(b, pos)
 		*as[int64](m) = v
 		return end
-	case opInt8, opInt16, opInt32, opUint8, opUint16, opUint32:
+	case opInt32:
+		v, end := readVarInt(b, pos)
+		*as[int32](m) = int32(v)
+		return end
+	case opInt8, opInt16, opUint8, opUint16, opUint32:
 		v, end := readVarInt(b, pos)
 		s.storeInt(m, v)
 		return end
@@ -155,20 +159,28 @@ func readVarInt(b []byte, pos int) (v int64, end int) {
 	if v = int64(int8(b[pos])); v >= -32 {
 		return v, pos + 1
 	}
+	return readLongInt(b, pos)
+}
+
+func readLongInt(b []byte, pos int) (v int64, end int) {
 	v, _ = readInt(b, pos)
 	return v, pos + 1 + leads[b[pos]].n()
 }
 
 // text reads a string. One of a few values of an enum is the contract's own.
-func (r *unpacker) text(n *node, pos int) (s string, end int) {
-	_, size, at := readHead(r.b, pos)
-	end = at + size
+func (r *unpacker) text(n *node, pos int) (string, int) {
+	b := r.b
+	at, size := pos+1, int(b[pos]&0x1f)
+	if b[pos]&0xe0 != 0xa0 {
+		_, size, at = readHead(b, pos)
+	}
+	text := b[at : at+size]
 	for _, v := range n.few {
-		if v == textOf(r.b[at:end]) {
-			return v, end
+		if v == textOf(text) {
+			return v, at + size
 		}
 	}
-	return r.texts.copy(r.b[at:end]), end
+	return r.texts.copy(text), at + size
 }
 
 func (s *slot) storeInt(m place, v int64) {

@@ -144,8 +144,8 @@ type DataOptions struct {
 	Re uint64
 }
 
-// AppendData appends a data frame without its number. The message is checked
-// on its encoded bytes; what breaks the contract is a *[schema.ValueError].
+// AppendData appends a data frame without its number. The message is checked;
+// what breaks the contract is a *[schema.ValueError].
 func AppendData(dst []byte, m *Message, v schema.Message, o DataOptions) ([]byte, error) {
 	elements, flags := 4, uint64(0)
 	if o.AckAtOnce {

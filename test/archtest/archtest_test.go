@@ -44,8 +44,9 @@ var table = map[string]room{
 	"schema/apidoc":     {[]string{"schema"}, nil},
 
 	"internal/wire":    {[]string{"bus", "schema"}, []string{msgpack}},
+	"internal/bounded": {nil, nil},
 	"internal/session": {[]string{"bus", "internal/wire"}, nil},
-	"internal/link":    {[]string{"bus", "internal/wire", "internal/session"}, nil},
+	"internal/link":    {[]string{"bus", "internal/bounded", "internal/wire", "internal/session"}, nil},
 	"internal/ws":      {[]string{"bus", "internal/link"}, []string{gorilla}},
 	"internal/mtls":    {[]string{"bus"}, nil},
 	"internal/auth":    {[]string{"bus", "access", "internal/mtls"}, []string{jose}},
@@ -54,7 +55,7 @@ var table = map[string]room{
 
 	"rpc/jencode": {[]string{"schema", "internal/nearest"}, nil},
 	"rpc": {
-		[]string{"bus", "access", "schema", "rpc/jencode", "internal/mtls", "internal/keys", "internal/nearest"},
+		[]string{"bus", "access", "schema", "rpc/jencode", "internal/bounded", "internal/mtls", "internal/keys", "internal/nearest"},
 		[]string{zap},
 	},
 	"rpc/rpcclient": {

@@ -67,7 +67,7 @@ func ownSituations() []situation {
 			return w.options(good(w))
 		}, "own_key_differs", []string{"a.key is not the key of certificate file"}, bus.CodeUnauthenticated},
 		{"a key for everybody", func(w *world) doctor.Options {
-			w.must(os.Chmod(w.path("a.key"), 0o644)) //nolint:gosec // that is the point
+			w.must(os.Chmod(w.path("a.key"), 0o644))
 			return w.options(good(w))
 		}, "own_key_exposed", []string{"a.key (mode 0644)", "chmod 600"}, 0},
 		{"an expired certificate", func(w *world) doctor.Options {

@@ -41,7 +41,7 @@ func (e *examination) handshake(ctx context.Context) (*tls.ConnectionState, bool
 		e.find(e.notTLS(ctx, err))
 		return nil, false
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }() // what was to be learned of it is known
 	state := c.ConnectionState()
 	e.ok(StepTLS, "tls_good", "%s, %s, in %s%s", tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite), short(time.Since(began)), e.wanted())
 	if a, err := e.get(ctx, c); err == nil { // else it wants a certificate first
@@ -159,11 +159,11 @@ func (e *examination) silent(ctx context.Context) Finding {
 // tooOld finds out which older TLS a server speaks.
 func (e *examination) tooOld(ctx context.Context, alert string, cause error) Finding {
 	old := &tls.Config{
-		ServerName: e.host, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS12, Time: e.Now, //nolint:gosec // to find out whether that is all the server speaks; nothing is said
-		InsecureSkipVerify: true, //nolint:gosec // as above
+		ServerName: e.host, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS12, Time: e.Now,
+		InsecureSkipVerify: true, //nolint:gosec // to find out whether that is all the server speaks; nothing is said
 	}
 	if c, err := e.secure(ctx, old); err == nil {
-		defer c.Close()
+		defer func() { _ = c.Close() }() // what was to be learned of it is known
 		return Finding{
 			Step: StepTLS, Level: Fail, Code: "tls_old", Seen: fmt.Sprintf("the server speaks %s at most; busd wants TLS 1.3", tls.VersionName(c.ConnectionState().Version)),
 			Try: []string{"busd itself speaks TLS 1.3: a proxy in front of it does not, or it is another program", "let the proxy speak TLS 1.3, or pass TLS through"},

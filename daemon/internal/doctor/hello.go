@@ -129,25 +129,31 @@ func (e *examination) greet(ctx context.Context, sock *ws.Socket) {
 	e.leave(sock, nil)
 }
 
+// unanswered says why there was no answer to the hello that makes sense.
+func (e *examination) unanswered(err error) Finding {
+	f := Finding{Step: StepHello, Level: Fail}
+	switch code := bus.CodeOf(err); {
+	case code == bus.CodeDeadlineExceeded, timedOut(err):
+		f.Code, f.Seen = "hello_silent", fmt.Sprintf("the service did not answer a hello in %s", e.HelloTimeout)
+		f.Try = []string{"the server's log: OnConnect of the service hangs, or a proxy in between keeps what is sent"}
+	case code == bus.CodeProtocolError:
+		f.Code, f.Seen = "not_msgbus", "what answers does not keep to the protocol "+wire.Subprotocol+": "+reasonOf(err)
+		f.Try = []string{"another URL: is it busd that answers there?"}
+	default:
+		f.Code, f.Seen = "hello_closed", "the connection ended after the hello, without a reason: "+reasonOf(err)
+		f.Try = []string{"the server's log", "if a proxy is in front: does it pass WebSockets on?"}
+	}
+	return f
+}
+
 // unwelcome says why there was no welcome.
 func (e *examination) unwelcome(err error) Finding {
 	why := bus.AsError(err)
-	f := Finding{Step: StepHello, Level: Fail}
 	if !why.Remote {
-		switch {
-		case why.Code == bus.CodeDeadlineExceeded, timedOut(err):
-			f.Code, f.Seen = "hello_silent", fmt.Sprintf("the service did not answer a hello in %s", e.HelloTimeout)
-			f.Try = []string{"the server's log: OnConnect of the service hangs, or a proxy in between keeps what is sent"}
-		case why.Code == bus.CodeProtocolError:
-			f.Code, f.Seen = "not_msgbus", "what answers does not keep to the protocol "+wire.Subprotocol+": "+why.Text()
-			f.Try = []string{"another URL: is it busd that answers there?"}
-		default:
-			f.Code, f.Seen = "hello_closed", "the connection ended after the hello, without a reason: "+reasonOf(err)
-			f.Try = []string{"the server's log", "if a proxy is in front: does it pass WebSockets on?"}
-		}
-		return f
+		return e.unanswered(err)
 	}
-	switch why.Code { //nolint:exhaustive // the others are the service's own
+	f := Finding{Step: StepHello, Level: Fail}
+	switch why.Code {
 	case bus.CodePermissionDenied:
 		f.Code, f.Seen = "not_allowed", "the server's rules do not let "+e.whoIsShown()+" connect to "+e.service()
 		f.Try = []string{"on the server: services.*.access.connect, or a rule that lets the client send or call something", "busd call " + e.URL + " whoami    who you are there, and in which groups"}

@@ -131,9 +131,9 @@ func helloSituations() []situation {
 				}
 				s.Abort()
 			})
-			o.HelloTimeout = 300 * time.Millisecond
+			o.HelloTimeout = 2 * time.Second
 			return o
-		}, "hello_silent", []string{"in 300ms"}, bus.CodeDeadlineExceeded},
+		}, "hello_silent", []string{"in 2s"}, bus.CodeDeadlineExceeded},
 		{"hung up on after the hello", func(w *world) doctor.Options {
 			return w.upgrades(wire.Subprotocol, func(s *ws.Socket) {
 				hears(s)
@@ -178,9 +178,9 @@ func helloSituations() []situation {
 				<-release
 				s.Abort()
 			})
-			o.Timeout = 300 * time.Millisecond
+			o.Timeout = 2 * time.Second
 			return o
-		}, "latency_none", []string{"nothing came in 300ms"}, bus.CodeKeepaliveTimeout},
+		}, "latency_none", []string{"nothing came in 2s"}, bus.CodeKeepaliveTimeout},
 		{"one connection for each certificate", func(w *world) doctor.Options {
 			return w.options(w.web(w.conf(w.server.TLS(), mtls.Policy{}), w.bus(func(s *msgbus.Service) { s.Identity = msgbus.PerCertificate })))
 		}, "hello_left_out", []string{"one connection for each certificate"}, 0},

@@ -114,6 +114,9 @@ func (e *examination) judgeOwn() {
 
 // whoIsShown is who a server takes the client for, by automatic naming.
 func (e *examination) whoIsShown() string {
+	if len(e.own) == 0 {
+		return "a client without a certificate"
+	}
 	if peer, err := (mtls.Naming{}).PeerOf(e.own[:1]); err == nil {
 		return peer.Name
 	}

@@ -22,7 +22,7 @@ func (e *examination) present(ctx context.Context) bool {
 	if err != nil {
 		return e.refused(ctx, StepAccepted, err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }() // what was to be learned of it is known
 	a, err := e.get(ctx, c)
 	if err != nil {
 		return e.refused(ctx, StepAccepted, err)

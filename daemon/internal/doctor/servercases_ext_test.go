@@ -97,7 +97,7 @@ func serverSituations() []situation {
 			return w.shows(w.mint(serverTemplate(), ca).tls())
 		}, "server_chain_invalid", []string{"localhost"}, bus.CodeUnauthenticated},
 		{"a short key", func(w *world) doctor.Options {
-			key, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // that is the point
+			key, err := rsa.GenerateKey(rand.Reader, 1024)
 			w.must(err)
 			ca := w.mint(caTemplate("CA"), nil)
 			w.write("ca.crt", ca.pem())

@@ -106,7 +106,7 @@ func upgradeSituations() []situation {
 				t := tls.Server(c, w.conf(w.server.TLS(), mtls.Policy{}))
 				_, _ = io.Copy(io.Discard, t)
 			}))
-			o.Timeout = 300 * time.Millisecond
+			o.Timeout = 2 * time.Second
 			return o
 		}, "upgrade_silent", []string{"did not answer an HTTP request"}, bus.CodeDeadlineExceeded},
 		{"closed after the handshake", func(w *world) doctor.Options {

@@ -49,7 +49,7 @@ func wayThere() []situation {
 				}
 				mute(c)
 			}))
-			o.Timeout = 300 * time.Millisecond
+			o.Timeout = 2 * time.Second
 			return o
 		}, "tls_plain_http", []string{"speaks plain HTTP"}, bus.CodeUnavailable},
 		{"another protocol", func(w *world) doctor.Options {
@@ -60,9 +60,9 @@ func wayThere() []situation {
 		}, "tls_not_tls", []string{`begins with "SSH-2"`}, bus.CodeUnavailable},
 		{"silence", func(w *world) doctor.Options {
 			o := w.options(w.raw(mute))
-			o.Timeout = 200 * time.Millisecond
+			o.Timeout = 2 * time.Second
 			return o
-		}, "tls_silent", []string{"said nothing in 200ms"}, bus.CodeDeadlineExceeded},
+		}, "tls_silent", []string{"said nothing in 2s"}, bus.CodeDeadlineExceeded},
 		{
 			"hung up", func(w *world) doctor.Options { return w.options(w.raw(func(net.Conn) {})) },
 			"tls_closed",

@@ -10,8 +10,8 @@ import (
 // Config are the bounds of a [Gate]. Zero means the default of each field;
 // nothing can be unlimited.
 type Config struct {
-	// MaxConnections bounds the open connections of the process: 50,000, and
-	// never more than the limit of open files less 256. What comes beyond is
+	// MaxConnections bounds the open connections, of all gates that share their
+	// bounds together: 50,000, and never more than the limit of open files less 256. What comes beyond is
 	// closed before TLS.
 	MaxConnections int
 	// PerAddress bounds the connections of one address (of one /64 for IPv6)
@@ -41,6 +41,10 @@ type Config struct {
 	// Linger is how long a refused client may take to read why, before its
 	// connection is closed: 1 s.
 	Linger time.Duration
+	// Share is a gate whose bounds of connections, of addresses and of handshakes
+	// hold for this one too: what has come through either counts. The fields above
+	// that say them are not looked at then. nil: the gate has bounds of its own.
+	Share *Gate
 	// Deny lists networks whose connections are closed when accepted.
 	Deny []netip.Prefix
 	// Vouched tells of a finished handshake whether a client certificate was
@@ -55,6 +59,11 @@ type Config struct {
 const filesReserved = 256
 
 func (c Config) withDefaults() Config {
+	if with := c.Share; with != nil {
+		c.MaxConnections, c.MaxHandshakes = with.config.MaxConnections, with.config.MaxHandshakes
+		c.PerAddress, c.PerAddressRate, c.PerAddressWaiting = with.config.PerAddress, with.config.PerAddressRate, with.config.PerAddressWaiting
+		c.MaxWait = with.config.MaxWait
+	}
 	setDefault(&c.MaxConnections, 50_000)
 	if files := openFiles(); files > 0 {
 		c.MaxConnections = min(c.MaxConnections, max(files-filesReserved, files/2))

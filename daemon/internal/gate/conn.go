@@ -105,6 +105,7 @@ func (c *conn) Close() error {
 		c.vouched()
 		c.gate.forget(c)
 		c.gate.count.open.Add(-1)
+		c.gate.total.Add(-1)
 	})
 	return err
 }

@@ -27,6 +27,7 @@ type Gate struct {
 	tls       *tls.Config
 	config    Config
 	count     *counters
+	total     *atomic.Int64 // open connections of all gates that share their bounds
 	addresses *addresses
 	turns     chan struct{} // an element for each handshake that computes
 	ready     chan *tls.Conn
@@ -49,16 +50,19 @@ type Gate struct {
 func New(inner net.Listener, config *tls.Config, bounds Config) *Gate {
 	bounds = bounds.withDefaults()
 	g := &Gate{
-		inner:     inner,
-		tls:       config,
-		config:    bounds,
-		count:     newCounters(),
-		addresses: newAddresses(bounds),
-		turns:     make(chan struct{}, bounds.MaxHandshakes),
-		ready:     make(chan *tls.Conn),
-		done:      make(chan struct{}),
-		stopped:   make(chan struct{}),
-		shaking:   map[*conn]struct{}{},
+		inner:   inner,
+		tls:     config,
+		config:  bounds,
+		count:   newCounters(),
+		ready:   make(chan *tls.Conn),
+		done:    make(chan struct{}),
+		stopped: make(chan struct{}),
+		shaking: map[*conn]struct{}{},
+	}
+	if with := bounds.Share; with != nil {
+		g.total, g.addresses, g.turns = with.total, with.addresses, with.turns
+	} else {
+		g.total, g.addresses, g.turns = new(atomic.Int64), newAddresses(bounds), make(chan struct{}, bounds.MaxHandshakes)
 	}
 	g.SetDeny(bounds.Deny)
 	return g
@@ -177,8 +181,10 @@ func (g *Gate) admit(raw net.Conn) {
 		g.refuse(raw, remote, Denied)
 		return
 	}
-	if g.count.open.Add(1) > int64(g.config.MaxConnections) {
+	g.count.open.Add(1)
+	if g.total.Add(1) > int64(g.config.MaxConnections) {
 		g.count.open.Add(-1)
+		g.total.Add(-1)
 		g.refuse(raw, remote, Connections)
 		return
 	}

@@ -66,7 +66,8 @@ type Stats struct {
 	Unauthenticated int64
 	// Waiting connections now, for the bounds of their address.
 	Waiting int64
-	// Handshaking connections now, and how many of them compute.
+	// Handshaking connections now. Computing is how many handshakes do now, those of
+	// the gates that it shares its bounds with among them.
 	Handshaking, Computing int64
 	// Handshakes that succeeded since the beginning, and how many of them
 	// resumed a TLS session.

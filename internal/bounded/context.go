@@ -1,0 +1,138 @@
+// Package bounded has a context for work that is mostly over before anybody waits for
+// its context's end.
+package bounded
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// A Context ends with its parent, when its time is over, and when it is canceled. Until
+// somebody waits for its end it has no timer, no channel and no place among its
+// parent's children: those are half of what a small call costs. It is a part of what it
+// belongs to, so that it is no allocation of its own. Begin readies it; then its methods
+// may be called concurrently.
+type Context struct {
+	// Fixed by Begin.
+	parent   context.Context
+	deadline time.Time // zero: none of its own
+	late     error     // the cause of the end at deadline; nil: context.DeadlineExceeded
+
+	mu sync.Mutex
+	// Guarded by mu.
+	canceled bool
+	cause    error
+	watcher  func()
+	inner    context.Context // what it has become once somebody wants to know of its end
+	end      func(cause error)
+}
+
+// Begin readies a context that was not used before. deadline may be zero; late is the
+// cause of an end then.
+func (c *Context) Begin(parent context.Context, deadline time.Time, late error) {
+	c.parent, c.deadline, c.late = parent, deadline, late
+}
+
+// Cancel ends it. cause is its cause where it has no deadline of its own, and nil is
+// [context.Canceled]. Who watches is told. Only the first call counts. Whoever begins a
+// Context cancels it.
+func (c *Context) Cancel(cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.canceled {
+		return
+	}
+	c.canceled, c.cause = true, cause
+	if c.end != nil {
+		c.end(cause)
+	}
+	if c.watcher != nil {
+		go c.watcher() // ends by itself; who cancels may hold locks
+	}
+}
+
+// Watch has f called, in a goroutine of its own, once it is canceled, if that happens
+// before f is forgotten, by Watch(nil). Of the end of its parent and of its time f is
+// not told. It watches for one.
+func (c *Context) Watch(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.watcher = f; f != nil && c.canceled {
+		go f() // as in Cancel
+	}
+}
+
+// Deadline is the sooner of its own and its parent's.
+func (c *Context) Deadline() (time.Time, bool) {
+	deadline, ok := c.parent.Deadline()
+	if !c.deadline.IsZero() && (!ok || c.deadline.Before(deadline)) {
+		return c.deadline, true
+	}
+	return deadline, ok
+}
+
+// Done is closed when it has ended.
+func (c *Context) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.becomeLocked().Done()
+}
+
+// Err tells whether it has ended.
+func (c *Context) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.errLocked()
+}
+
+func (c *Context) errLocked() error {
+	if c.inner == nil && !c.isOverLocked() {
+		return nil
+	}
+	return c.becomeLocked().Err()
+}
+
+// Value is the parent's. [context.Cause] asks for one too.
+func (c *Context) Value(key any) any {
+	c.mu.Lock()
+	within := c.parent
+	if c.inner != nil || c.isOverLocked() {
+		within = c.becomeLocked()
+	}
+	c.mu.Unlock()
+	return within.Value(key)
+}
+
+// isOverLocked tells whether it has ended, of one that has become nothing else yet.
+func (c *Context) isOverLocked() bool {
+	return c.canceled || c.parent.Err() != nil || (!c.deadline.IsZero() && !time.Now().Before(c.deadline))
+}
+
+// becomeLocked makes it a context of package context, which can be waited for.
+func (c *Context) becomeLocked() context.Context {
+	switch {
+	case c.inner != nil:
+	case c.canceled || c.deadline.IsZero():
+		c.inner, c.end = context.WithCancelCause(c.parent)
+		if c.canceled { // and that is how it ended, whatever the time is now
+			c.end(c.cause)
+		}
+	default:
+		inner, stop := context.WithDeadlineCause(c.parent, c.deadline, c.late)
+		c.inner, c.end = inner, func(error) { stop() }
+	}
+	return c.inner
+}
+
+// Watch has f called, in a goroutine of its own, once ctx is canceled, if that
+// happens before stop is called. Who begins [Context]s is told by Cancel alone, and
+// watches the time by himself; of other contexts f is told of every end.
+func Watch(ctx context.Context, f func()) (stop func()) {
+	if own, ok := ctx.(interface{ Watch(f func()) }); ok {
+		own.Watch(f)
+		return func() { own.Watch(nil) }
+	}
+	forget := context.AfterFunc(ctx, f)
+	return func() { forget() }
+}

@@ -54,6 +54,8 @@ func whereSaid(c *config.Config, reason string) string {
 		return "tls.client_ca"
 	case strings.HasPrefix(reason, "CRL file "):
 		return "tls.crl"
+	case strings.HasPrefix(reason, "deny file"):
+		return "tls.deny_file"
 	case strings.Contains(reason, "session ticket file "):
 		return "tls.session_tickets"
 	}

@@ -78,7 +78,7 @@ func (p *program) checkServices(c *config.Config) (names string, err error) {
 		}
 	}
 	id := identification{authenticate: new(auth.Authenticator).Authenticate} // which nobody asks
-	if _, err = newMethods(c, silence(), id, services); err != nil {
+	if _, err = newMethods(c, silence(), id, nil, services); err != nil {
 		return "", err
 	}
 	_, err = newBus(c, silence(), id, services)

@@ -7,6 +7,15 @@ import (
 	"testing"
 )
 
+// mayOpen is how many files this process may open.
+func mayOpen() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 1000
+	}
+	return int(min(limit.Cur, 1<<20))
+}
+
 // The Go runtime raises the limit of open files as the program starts; the
 // bound on connections relies on it.
 func TestOpenFilesAreRaised(t *testing.T) {

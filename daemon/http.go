@@ -38,8 +38,8 @@ func (s *server) newHTTP(l config.Listener) *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
-	return &http.Server{
-		Handler:           s.handler(l),
+	web := &http.Server{
+		Handler:           &shedding{s, s.handler(l)},
 		ReadHeaderTimeout: c.Timeouts.Request,
 		ReadTimeout:       c.Timeouts.Request, // a body may not drip
 		WriteTimeout:      c.Timeouts.Request + c.Timeouts.Hello,
@@ -54,6 +54,8 @@ func (s *server) newHTTP(l config.Listener) *http.Server {
 		},
 		ErrorLog: s.httpLog(),
 	}
+	s.unread.watch(web)
+	return web
 }
 
 // httpLog is where net/http says what it cannot tell anybody else.

@@ -96,7 +96,7 @@ func (s *server) tlsOf(l config.Listener) *tls.Config {
 	return s.certs.Config()
 }
 
-func (s *server) bounds(l config.Listener) gate.Config {
+func (s *server) bounds() gate.Config {
 	c := s.config
 	var vouched func(tls.ConnectionState) bool // crypto/tls knows
 	if acceptsProxies(c) {
@@ -106,7 +106,12 @@ func (s *server) bounds(l config.Listener) gate.Config {
 			return err == nil
 		}
 	}
+	var first *gate.Gate
+	if len(s.gates) > 0 { // the bounds are of the process
+		first = s.gates[0]
+	}
 	return gate.Config{
+		Share:             first,
 		Vouched:           vouched,
 		MaxConnections:    c.Limits.Connections,
 		PerAddress:        c.Limits.UnauthenticatedPerAddress,
@@ -145,6 +150,7 @@ func (s *server) transport() admin.Transport {
 		t.Handshaking += n.Handshaking
 		t.Handshakes += n.Handshakes
 		t.Resumed += n.Resumed
+		t.Computing = max(t.Computing, n.Computing) // of all
 		t.AcceptErrors += n.AcceptErrors
 		for reason, count := range n.Refused {
 			t.Refused[string(reason)] += count
@@ -153,6 +159,8 @@ func (s *server) transport() admin.Transport {
 			t.Failed[string(reason)] += count
 		}
 	}
+	t.Refused["request"], t.Refused["silent"] = s.unread.begun.Load(), s.unread.silent.Load()
+	t.Refused[shedReason] = s.shed.Load()
 	return t
 }
 

@@ -2,11 +2,13 @@ package daemon
 
 import (
 	"io"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"busd/daemon/internal/admin"
 	"busd/daemon/internal/config"
 )
 
@@ -22,6 +24,9 @@ type logs struct {
 	*zap.Logger
 	level  zap.AtomicLevel
 	writer *lineWriter
+
+	floods  *floods
+	sampled *atomic.Uint64 // lines of one text that were not written
 }
 
 // newLogs starts the logger, which must be closed.
@@ -35,10 +40,20 @@ func newLogs(w io.Writer, c config.Log) *logs {
 		conf.EncodeDuration = zapcore.StringDurationEncoder
 		encoder = zapcore.NewConsoleEncoder(conf)
 	}
-	l := &logs{level: zap.NewAtomicLevelAt(levelOf(c.Level)), writer: newLineWriter(w)}
-	core := zapcore.Core(&floodCore{zapcore.NewCore(encoder, l.writer, l.level), newFloods()})
-	l.Logger = zap.New(zapcore.NewSamplerWithOptions(core, time.Second, lineBurst, lineSample))
+	l := &logs{level: zap.NewAtomicLevelAt(levelOf(c.Level)), writer: newLineWriter(w), floods: newFloods(), sampled: new(atomic.Uint64)}
+	core := zapcore.Core(&floodCore{zapcore.NewCore(encoder, l.writer, l.level), l.floods})
+	l.Logger = zap.New(zapcore.NewSamplerWithOptions(core, time.Second, lineBurst, lineSample,
+		zapcore.SamplerHook(func(_ zapcore.Entry, d zapcore.SamplingDecision) {
+			if d&zapcore.LogDropped != 0 {
+				l.sampled.Add(1)
+			}
+		})))
 	return l
+}
+
+// lines counts what was not written.
+func (l *logs) lines() admin.LogLines {
+	return admin.LogLines{Dropped: l.writer.dropped.Load(), Repeated: l.floods.held.Load(), Sampled: l.sampled.Load()}
 }
 
 // silence is a logger that writes nothing.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -91,6 +92,8 @@ type floods struct {
 	// Guarded by mu.
 	seen  map[flood]*floodCount
 	swept time.Time
+
+	held atomic.Uint64 // lines that were not written
 }
 
 type floodCount struct {
@@ -132,6 +135,7 @@ func (f *floods) look(key flood, now time.Time) (repeated int, write bool) {
 		return 0, true
 	case now.Sub(n.written) < floodPause:
 		n.since++
+		f.held.Add(1)
 		return 0, false
 	}
 	repeated = n.since

@@ -57,7 +57,12 @@ type server struct {
 	adminLine net.Listener // nil: there is none
 	adminHTTP *http.Server
 
+	limit memory.Limit
+	guard *memory.Guard
+
 	filesRead, filesBad atomic.Uint64 // reloads of certificate files
+	shed                atomic.Uint64 // requests refused because memory was short
+	unread              unread
 
 	// Owned by run.
 	config *config.Config
@@ -79,6 +84,8 @@ func newServer(p *program, o cli.ServeOptions, c *config.Config, l *logs) (*serv
 
 func (s *server) build() (err error) {
 	c := s.config
+	s.limit = limitMemory(c, s.program.environ)
+	s.guard = s.newGuard()
 	// First the addresses: whoever has them may write files and start the
 	// services.
 	if err = s.listen(); err != nil {
@@ -100,7 +107,7 @@ func (s *server) build() (err error) {
 	}
 	s.staleCRL = c.TLS.StaleCRL
 	for i, l := range s.listeners {
-		s.gates = append(s.gates, gate.New(s.lines[i], s.tlsOf(l), s.bounds(l)))
+		s.gates = append(s.gates, gate.New(s.lines[i], s.tlsOf(l), s.bounds()))
 	}
 	if s.services, err = s.program.enabled(c); err != nil {
 		return err
@@ -128,7 +135,7 @@ func (s *server) join() (err error) {
 		return err
 	}
 	id := identification{access: s.policy, authenticate: s.auth.Authenticate}
-	if s.methods, err = newMethods(c, s.logs, id, s.services); err != nil {
+	if s.methods, err = newMethods(c, s.logs, id, s.guard.Short, s.services); err != nil {
 		return err
 	}
 	s.bus, err = newBus(c, s.logs, id, s.services)
@@ -138,15 +145,17 @@ func (s *server) join() (err error) {
 func (s *server) newAdmin() *admin.Admin {
 	return admin.New(admin.Config{
 		Version: cli.Version, Revision: revision(), Node: s.config.Node.Name,
-		Services:        s.bus.Stats,
-		Calls:           s.calls,
-		Transport:       s.transport,
-		CertificateEnd:  s.certificateEnd,
-		Revocations:     s.revocations,
-		Deny:            denyList{s},
-		LogLinesDropped: s.logs.writer.dropped.Load,
-		SessionsAtRest:  s.bus.SessionsAtRest,
-		Drain:           s.askDrain,
+		Services:       s.bus.Stats,
+		Calls:          s.calls,
+		Transport:      s.transport,
+		CertificateEnd: s.certificateEnd,
+		Revocations:    s.revocations,
+		Deny:           denyList{s},
+		Memory:         s.memory,
+		LogLines:       s.logs.lines,
+		SessionsAtRest: s.bus.SessionsAtRest,
+		Overflowed:     s.bus.SessionsOverflowed,
+		Drain:          s.askDrain,
 	})
 }
 
@@ -177,6 +186,7 @@ func (s *server) start(ctx context.Context) {
 	if s.adminLine != nil {
 		s.work.Go(func() { s.ended("admin listener", s.adminHTTP.Serve(s.adminLine)) })
 	}
+	s.work.Go(func() { _ = s.guard.Run(ctx) }) // ends with ctx, and only so
 	s.watchCRLs()
 	s.work.Go(func() { _ = s.certs.Run(ctx, certificatePoll, s.polled) })                     // ends with ctx, and only so
 	s.work.Go(func() { _ = mtls.Poll(ctx, certificatePoll, s.denials.reload, s.denyPolled) }) // as above
@@ -230,7 +240,8 @@ func (p *program) serve(ctx context.Context, o cli.ServeOptions) (err error) {
 	defer func() { s.finish(err) }()
 	defer stopPolling()
 	l.Info("busd serves", zap.String("version", cli.Version), zap.Strings("listeners", addresses(s.gates)), zap.String("admin", s.adminAddress()),
-		zap.Strings("services", namesOf(s.services)), zap.Bool("development", o.Dev), s.notAfter(), zap.Duration("duration", time.Since(began)))
+		zap.Strings("services", namesOf(s.services)), zap.Bool("development", o.Dev), s.notAfter(),
+		zap.Int64("memory_limit", s.limit.Bytes), zap.String("memory_said_by", s.limit.Source), zap.Duration("duration", time.Since(began)))
 	if !time.Now().Before(s.certificateEnd()) {
 		l.Error("the server's certificate has expired: clients refuse it", s.notAfter())
 	}

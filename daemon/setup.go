@@ -114,8 +114,9 @@ type identification struct {
 	authenticate func(*http.Request) (access.Caller, *bus.Error)
 }
 
-// newMethods readies the methods of the services; nil: there are none.
-func newMethods(c *config.Config, logs *logs, id identification, services []*msgbus.Service) (*rpc.Server, error) {
+// newMethods readies the methods of the services, which take no calls while busy
+// says so; nil: there are none.
+func newMethods(c *config.Config, logs *logs, id identification, busy func() bool, services []*msgbus.Service) (*rpc.Server, error) {
 	var methods []*rpc.Service
 	for _, svc := range services {
 		if m, ok := svc.Methods.(*rpc.Service); ok {
@@ -128,7 +129,7 @@ func newMethods(c *config.Config, logs *logs, id identification, services []*msg
 	if methods == nil {
 		return nil, nil //nolint:nilnil // as it says
 	}
-	s, err := rpc.NewServer(rpc.Config{Logger: logs.Logger, Access: id.access, Authenticate: id.authenticate, Origins: c.Origins}, methods...)
+	s, err := rpc.NewServer(rpc.Config{Logger: logs.Logger, Access: id.access, Authenticate: id.authenticate, Origins: c.Origins, Busy: busy}, methods...)
 	return s, mistake(err)
 }
 

@@ -3,6 +3,7 @@ package msgbus
 import (
 	"container/list"
 	"sync"
+	"sync/atomic"
 
 	"busd/bus"
 )
@@ -25,6 +26,8 @@ type hoard struct {
 	// Guarded by mu.
 	all   shelf
 	peers map[string]*shelf
+
+	overflowed atomic.Uint64 // sessions that it has ended
 }
 
 // A bound is what a shelf may hold.
@@ -161,12 +164,17 @@ func (h *hoard) endLocked(at *list.Element) {
 	s, _ := at.Value.(*agentSession) // nothing else is put there
 	mine := h.shelfLocked(s.peer)
 	s.rest.ends = true
+	h.overflowed.Add(1)
 	h.countLocked(s, mine, -s.rest.bytes)
 	h.takeLocked(s, mine)
 	h.clearLocked(s.peer, mine)
 	// Its stream may be the one that has grown, and holds its lock.
 	go s.stream.End(bus.Errorf(bus.CodeSlowConsumer, "no room for what waits for clients that are away"))
 }
+
+// SessionsOverflowed returns how many sessions have ended, while their clients were
+// away, because they kept too much, or were too many.
+func (s *Server) SessionsOverflowed() uint64 { return s.registry.hoard.overflowed.Load() }
 
 // total returns how many sessions rest, and how many bytes they keep.
 func (h *hoard) total() (sessions, bytes int) {

@@ -50,6 +50,15 @@ type binder interface {
 	Bind(policy *access.Policy, authenticate func(*http.Request) (access.Caller, *bus.Error), log *zap.Logger) error
 }
 
+// An answerer is Methods whose methods are executed in the goroutine that wants an
+// answer: a goroutine of their own is a good part of what a small call costs.
+type answerer interface {
+	// Answer is Call; but where the method does not return in time, or ends its
+	// goroutine, left is called, once, with the error, maybe by another goroutine, and
+	// what Answer returns then counts for nothing.
+	Answer(ctx context.Context, c *access.Caller, claim access.Claim, method string, args []byte, left func(error)) ([]byte, error)
+}
+
 // joinMethods makes the contract of the messages and the methods.
 func (s *Service) joinMethods() error {
 	if s.Methods == nil {
@@ -85,7 +94,7 @@ func (d *dispatch) call(ctx context.Context, in *link.Incoming) error {
 	if denied := c.mayCall(in.Name); denied != nil {
 		return denied
 	}
-	result, err := s.Methods.Call(ctx, &c.caller, c.claim, in.Name, in.Body)
+	result, err := s.callMethod(ctx, c, in)
 	if err != nil {
 		return err
 	}
@@ -100,6 +109,16 @@ func (d *dispatch) call(ctx context.Context, in *link.Incoming) error {
 		return err
 	}
 	return nil
+}
+
+// callMethod has a call answered. A method that does not return in time keeps this
+// goroutine, and its caller is answered all the same.
+func (s *Service) callMethod(ctx context.Context, c *Conn, in *link.Incoming) ([]byte, error) {
+	if m, ok := s.Methods.(answerer); ok {
+		left := func(err error) { link.Leave(ctx, err) }
+		return m.Answer(ctx, &c.caller, c.claim, in.Name, in.Body, left)
+	}
+	return s.Methods.Call(ctx, &c.caller, c.claim, in.Name, in.Body)
 }
 
 // find returns the service that stands at a path, or one element above it, where

@@ -82,7 +82,8 @@ type Config struct {
 	Access *access.Policy
 	// Authenticate finds out who sends a request; nobody is the zero Caller, and a
 	// credential that is no good an error. Stable connections are for certificates:
-	// a token opens none. nil: by the TLS certificate alone, named as PeerName says.
+	// a token opens none. Whether a Credential was revoked is asked again by
+	// [Server.CredentialsChanged], and NotAfter ends the connection. nil: by the TLS certificate alone, named as PeerName says.
 	Authenticate func(*http.Request) (access.Caller, *bus.Error)
 	// Origins are the values of the Origin header that may open a connection.
 	// Browsers send one, agents none; nil refuses them all.

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"strconv"
@@ -25,6 +26,10 @@ type call struct {
 	// last of args. A method that is left behind may read from it after do has
 	// returned: whoever made the call sees to it that this fails.
 	upload io.Reader
+	// left lets the method be executed in the goroutine that calls do, and is called
+	// where that cannot answer: by another one, when the method does not return in
+	// time, or as the method ends this one. nil: the method has a goroutine of its own.
+	left func(error)
 
 	// run is set by do once the method has returned; nil: there is nothing to end.
 	run *run
@@ -51,21 +56,21 @@ func (r *refusal) Error() string { return r.Err.Error() }
 
 func (r *refusal) Unwrap() error { return r.Err }
 
-// do runs a call. Its error is a *refusal, or an *Error: the method's own answer.
-// Whoever calls it calls c.done and s.answered afterwards.
+// do runs a call. Its error is a *refusal, or an *Error: the method's own answer; or
+// errLeft. Whoever calls it calls c.done and s.answered afterwards, but not after
+// errLeft.
 func (s *Service) do(ctx context.Context, c *call) (any, error) {
 	m := c.method
-	r := &run{service: s, method: m, request: c.request}
 	// What never waits needs neither a place, nor a time limit, nor a goroutine of
 	// its own.
 	quick := m.quick && s.Before == nil && s.isReady()
-	if r.ctx = (&requestContext{ctx, c.request}); !quick {
+	r := &run{service: s, method: m, request: c.request, left: c.left, timed: !quick}
+	if r.timed {
 		if err := s.enter(m); err != nil {
 			return nil, &refusal{err}
 		}
-		r.over = make(chan struct{})
-		r.limit(s.timeLimit(m))
 	}
+	r.begin(ctx)
 	if err := s.ready(r.ctx); err != nil {
 		r.end()
 		return nil, &refusal{err}
@@ -81,14 +86,20 @@ func (s *Service) do(ctx context.Context, c *call) (any, error) {
 	case r.ctx.Err() != nil:
 		r.end()
 		return nil, &refusal{r.gaveUp()}
+	case r.left != nil:
+		if !r.here(ctx) {
+			return nil, errLeft
+		}
 	default:
-		go r.execute() // ends with the method; who waits for it is r.wait, if that gives up nobody
-		if err := r.wait(); err != nil {
+		if err := r.beside(ctx); err != nil {
 			return nil, &refusal{err}
 		}
 	}
 	return r.answer(c)
 }
+
+// errLeft is of a method that was left behind, and whose caller has been answered.
+var errLeft = errors.New("it was left behind")
 
 // answer is what the caller of a method hears that has returned.
 func (r *run) answer(c *call) (any, error) {

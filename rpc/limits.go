@@ -27,6 +27,9 @@ func (s *Service) enter(m *Method) *bus.Error {
 	if most == 0 {
 		most = DefaultMaxConcurrent
 	}
+	if busy := s.bound().cfg.Busy; busy != nil && busy() {
+		return later(bus.CodeUnavailable, s.name+" takes no calls for now: the server is short of memory")
+	}
 	if s.running.Add(1) > int64(most) {
 		s.running.Add(-1)
 		return later(bus.CodeUnavailable, s.name+" has as many calls as it takes: try again later")

@@ -30,20 +30,6 @@ func RequestOf(ctx context.Context) *Request {
 
 type requestKey struct{}
 
-// A requestContext has a request in it.
-type requestContext struct {
-	context.Context
-	request *Request
-}
-
-// Value returns the request, or what the context has.
-func (c *requestContext) Value(key any) any {
-	if _, ok := key.(requestKey); ok {
-		return c.request
-	}
-	return c.Context.Value(key)
-}
-
 // A Stream is a download with what is known of it.
 type Stream struct {
 	// Reader is read to its end, and closed if it is an io.Closer.

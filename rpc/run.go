@@ -7,12 +7,13 @@ import (
 	"io"
 	"reflect"
 	"runtime/debug"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
 	"busd/bus"
+	"busd/internal/bounded"
 	"busd/internal/keys"
 )
 
@@ -23,13 +24,20 @@ type run struct {
 	method  *Method
 	request *Request
 	ctx     context.Context
-	cancel  context.CancelFunc // nil: of what is quick
+	own     runContext         // is ctx, or what that was made of
+	cancel  context.CancelFunc // of a download; nil: own is ctx
 	args    []reflect.Value
 
-	over  chan struct{} // closed once the method has returned, unless it was left behind; nil: of what is quick
-	state atomic.Int32  // one of the three below
+	over  chan struct{} // closed once the method has returned, unless it was left behind; nil: nobody waits beside it
+	timed bool          // it has a place and a time: it is not quick
+	// left is told what the caller hears when the method is left behind, or has ended
+	// the goroutine that called it; nil: it has a goroutine of its own.
+	left func(error)
 
-	// Written by execute; read once over is closed.
+	mu    sync.Mutex
+	state int8 // one of the three below; guarded by mu
+
+	// Written by execute; read once the method has returned.
 	result any
 	err    error
 
@@ -38,7 +46,7 @@ type run struct {
 
 // The states of a run.
 const (
-	running int32 = iota
+	running int8 = iota
 	returned
 	leftBehind
 )
@@ -49,17 +57,39 @@ var errTooSlow = errors.New("the method's time is over")
 // errPanicked stands for a panic where its value, which the log has, is not told.
 var errPanicked = errors.New("it panicked")
 
-// limit bounds the time of the context that the method gets. That of a download
-// lives until the download has ended, so the time is only until the method has
-// returned.
-func (r *run) limit(most time.Duration) {
-	if !r.method.streams {
-		r.ctx, r.cancel = context.WithTimeoutCause(r.ctx, most, errTooSlow)
+// A runContext is a method's context: it has the request.
+type runContext struct {
+	bounded.Context
+
+	request *Request
+}
+
+// Value returns the request, or what the context has.
+func (c *runContext) Value(key any) any {
+	if _, ok := key.(requestKey); ok {
+		return c.request
+	}
+	return c.Context.Value(key)
+}
+
+// begin makes the context that the method gets, which of one that is not quick ends
+// with its time. That of a download lives until the download has ended, so the time is
+// only until the method has returned.
+func (r *run) begin(ctx context.Context) {
+	r.own.request, r.ctx = r.request, &r.own
+	if !r.timed {
+		r.own.Begin(ctx, time.Time{}, nil)
 		return
 	}
+	most := r.service.timeLimit(r.method)
+	if !r.method.streams {
+		r.own.Begin(ctx, time.Now().Add(most), errTooSlow)
+		return
+	}
+	r.own.Begin(ctx, time.Time{}, nil)
 	limited, cancel := context.WithCancelCause(r.ctx)
 	timer := time.AfterFunc(most, func() {
-		if r.state.Load() != returned {
+		if !r.hasReturned() {
 			cancel(errTooSlow)
 		}
 	})
@@ -67,6 +97,12 @@ func (r *run) limit(most time.Duration) {
 		timer.Stop()
 		cancel(nil)
 	}
+}
+
+func (r *run) hasReturned() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state == returned
 }
 
 // execute calls the method, and makes an error of its panic, or of its ending the
@@ -121,41 +157,106 @@ func (r *run) crash(value any) {
 // finish hands over what came of it, or, where nobody waits any more, throws it
 // away.
 func (r *run) finish() {
-	if r.over == nil {
-		return
+	r.mu.Lock()
+	isLeft := r.state == leftBehind
+	if !isLeft {
+		r.state = returned
 	}
-	if r.state.CompareAndSwap(running, returned) {
+	r.mu.Unlock()
+	switch {
+	case isLeft:
+		closeStream(streamIn(r.result))
+		r.method.stats.leftBehind.Add(-1)
+		r.end()
+	case r.over != nil:
 		close(r.over)
-		return
 	}
-	closeStream(streamIn(r.result))
-	r.method.stats.leftBehind.Add(-1)
-	r.end()
 }
 
-// wait returns when the method has, or, leaving it behind, when its context has
-// ended.
-func (r *run) wait() *bus.Error {
+// leave leaves the method behind; false: it has returned.
+func (r *run) leave() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.leaveLocked()
+}
+
+func (r *run) leaveLocked() bool {
+	if r.state != running {
+		return false
+	}
+	r.state = leftBehind
+	r.method.stats.leftBehind.Add(1)
+	return true
+}
+
+// beside executes the method in a goroutine of its own, and returns when it has
+// returned, or, leaving it behind, when its context has ended.
+func (r *run) beside(ctx context.Context) *bus.Error {
+	r.over = make(chan struct{})
+	go r.execute() // ends with the method
+	late, ended := (<-chan time.Time)(nil), ctx.Done()
+	if r.cancel != nil { // its time is its context's
+		ended = r.ctx.Done()
+	} else {
+		timer := time.NewTimer(time.Until(r.own.Limit()))
+		defer timer.Stop()
+		late = timer.C
+	}
 	select {
 	case <-r.over:
 		return nil
-	case <-r.ctx.Done():
+	case <-late:
+	case <-ended:
 	}
-	r.method.stats.leftBehind.Add(1)
-	if !r.state.CompareAndSwap(running, leftBehind) { // it was faster
-		r.method.stats.leftBehind.Add(-1)
+	if !r.leave() { // it was faster
 		<-r.over
 		return nil
 	}
 	return r.gaveUp()
 }
 
+// here executes the method in this goroutine, and tells whether it has returned. Where
+// it does not before its context has ended, left is told what is answered meanwhile.
+func (r *run) here(ctx context.Context) bool {
+	until, stop := bounded.Watch(ctx, r.giveUp)
+	if limit := r.own.Limit(); until.IsZero() || limit.Before(until) {
+		until = limit
+	}
+	timer := time.AfterFunc(time.Until(until), r.giveUp)
+	isBack := false
+	defer func() {
+		timer.Stop()
+		stop()
+		if !isBack && r.hasReturned() { // the goroutine ends with it
+			r.left(r.err)
+			r.end()
+		}
+	}()
+	r.execute()
+	isBack = true
+	return r.hasReturned()
+}
+
+// giveUp is for when the time of a method is over that was executed here, or its caller
+// has gone. The method's goroutine waits for it: once that goes on, left has returned.
+func (r *run) giveUp() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.leaveLocked() {
+		r.left(&refusal{r.gaveUp()})
+	}
+}
+
 // gaveUp says why the context has ended.
 func (r *run) gaveUp() *bus.Error {
+	err, cause := r.own.Ended()
+	if err == nil { // what was made of it has, for a download
+		err, cause = r.ctx.Err(), context.Cause(r.ctx)
+	}
 	switch {
-	case errors.Is(context.Cause(r.ctx), errTooSlow):
+	case errors.Is(cause, errTooSlow):
 		return bus.Errorf(bus.CodeDeadlineExceeded, "%s took longer than the %s that it has", r.method.name, r.service.timeLimit(r.method))
-	case errors.Is(r.ctx.Err(), context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded):
 		return bus.Errorf(bus.CodeDeadlineExceeded, "%s took longer than its caller gave it", r.method.name)
 	}
 	return bus.Errorf(bus.CodeCanceled, "the caller no longer waits for %s", r.method.name)
@@ -163,11 +264,13 @@ func (r *run) gaveUp() *bus.Error {
 
 // end ends the context and gives the place back. It is called once.
 func (r *run) end() {
-	if r.over == nil { // it was quick, and has neither
-		return
+	r.own.Cancel(nil)
+	if r.cancel != nil {
+		r.cancel()
 	}
-	r.cancel()
-	r.service.leave(r.method)
+	if r.timed {
+		r.service.leave(r.method)
+	}
 }
 
 // call calls the function.

@@ -22,6 +22,10 @@ type Config struct {
 	// a browser adds its user's certificate for any page. A POST with another Origin
 	// gets 403. nil: none may.
 	Origins []string
+	// Busy tells that the program can take no more calls, by whichever way they come:
+	// those that begin meanwhile are refused as where there are too many at a time.
+	// It must return at once. nil: it always can.
+	Busy func() bool
 }
 
 // A Server answers calls of several services. It is an http.Handler and never

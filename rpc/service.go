@@ -103,58 +103,97 @@ func (s *Service) Rules() access.Rules {
 // Its error is a *bus.Error; [ErrorOf] finds the errno in it. It may be called
 // concurrently.
 func (s *Service) Call(ctx context.Context, c *access.Caller, claim access.Claim, method string, args []byte) ([]byte, error) {
-	begin := time.Now()
+	return s.newAnswer(c, method, args).answer(ctx, claim)
+}
+
+// Answer is Call for whoever has a goroutine for each call: the method is executed in
+// that of Answer's caller, which is so long its own. Where it does not return in time,
+// or ends the goroutine, left is called, once, with the error that Call would return;
+// what Answer then returns, when the method does, counts for nothing. left may be called
+// by another goroutine, and must return soon.
+func (s *Service) Answer(
+	ctx context.Context, c *access.Caller, claim access.Claim, method string, args []byte, left func(error),
+) ([]byte, error) {
+	a := s.newAnswer(c, method, args)
+	a.call.left = func(err error) { left(a.end(0, err)) }
+	return a.answer(ctx, claim)
+}
+
+// An answer is what is made to a call that came over a stable connection.
+type answer struct {
+	service *Service
+	began   time.Time
+	outcome outcome
+	request Request
+	call    call
+}
+
+func (s *Service) newAnswer(c *access.Caller, method string, args []byte) *answer {
 	if c == nil {
 		c = &access.Caller{}
 	}
-	o := outcome{
-		method:  s.find(method),
-		request: &Request{Service: s.name, Method: method, ID: newRequestID(), Caller: c},
-		in:      int64(len(args)),
-	}
-	result, err := s.callMethod(ctx, &o, claim, args)
-	o.took, o.out, o.err = time.Since(begin), int64(len(result)), err
-	s.answered(o)
-	return result, told(err)
+	a := &answer{service: s, began: time.Now()}
+	a.request = Request{Service: s.name, Method: method, ID: newRequestID(), Caller: c}
+	a.outcome = outcome{method: s.find(method), request: &a.request, in: int64(len(args))}
+	a.call = call{method: a.outcome.method, request: &a.request, dialect: jencode.DIRAC, args: args}
+	return a
 }
 
-// callMethod is Call until the answer is known.
-func (s *Service) callMethod(ctx context.Context, o *outcome, claim access.Claim, args []byte) ([]byte, error) {
-	m := o.method
-	if m == nil {
-		return nil, s.noMethod(o.request.Method)
+func (a *answer) answer(ctx context.Context, claim access.Claim) ([]byte, error) {
+	result, err := a.make(ctx, claim)
+	if err == errLeft { //nolint:errorlint // ours, and never wrapped
+		return nil, err
 	}
-	grant, refused := s.authorize(m, o.request.Caller, claim)
+	return result, a.end(len(result), err)
+}
+
+// end counts the call, and returns what its caller hears.
+func (a *answer) end(size int, err error) error {
+	a.outcome.took, a.outcome.out, a.outcome.err = time.Since(a.began), int64(size), err
+	a.service.answered(a.outcome)
+	return told(err)
+}
+
+// resultSize is for how many bytes of a result there is room at first.
+const resultSize = 128
+
+// make has the method called.
+func (a *answer) make(ctx context.Context, claim access.Claim) ([]byte, error) {
+	s, m := a.service, a.call.method
+	if m == nil {
+		return nil, s.noMethod(a.request.Method)
+	}
+	grant, refused := s.authorize(m, a.request.Caller, claim)
 	if refused != nil {
 		return nil, refused
 	}
-	o.request.Grant = grant
+	a.request.Grant = grant
 	if m.uploads || m.streams {
 		return nil, bus.Errorf(bus.CodeFailedPrecondition, "%s: over https:// only: it takes or gives a stream", m.name)
 	}
-	c := &call{method: m, request: o.request, dialect: jencode.DIRAC, args: args}
-	defer c.done()
-	value, err := s.do(ctx, c)
+	defer a.call.done()
+	value, err := s.do(ctx, &a.call)
 	if err != nil {
 		return nil, err
 	}
 	if streamIn(value) != nil { // a result of type any turned out to be one
 		return nil, bus.Errorf(bus.CodeFailedPrecondition, "%s: over https:// only: its result is a stream", m.name)
 	}
-	result, err := jencode.Append(nil, value, jencode.DIRAC)
+	result, err := jencode.Append(make([]byte, 0, resultSize), value, jencode.DIRAC)
 	if err != nil {
-		return nil, s.crashed(o.request, err)
+		return nil, s.crashed(&a.request, err)
 	}
 	return result, nil
 }
 
 // told is what the caller of Call hears.
 func told(err error) error {
+	if err == nil { // else the two below would be allocations for nothing
+		return nil
+	}
 	var own *Error
 	var known *bus.Error
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &own):
 		return own.busError()
 	case errors.As(err, &known):

@@ -62,6 +62,9 @@ type outcome struct {
 
 // code is that of the error; 0: none.
 func (o *outcome) code() bus.Code {
+	if o.err == nil { // else own would be an allocation for nothing
+		return 0
+	}
 	var own *Error
 	if errors.As(o.err, &own) {
 		return own.code()
@@ -136,6 +139,9 @@ func (s *Service) log(o *outcome, code bus.Code) {
 
 // untold is what is known of a failure, and its caller was not told; nil: nothing.
 func untold(err error) error {
+	if err == nil {
+		return nil
+	}
 	var own *Error
 	if errors.As(err, &own) {
 		return own.cause

@@ -125,14 +125,41 @@ func (c *Context) becomeLocked() context.Context {
 	return c.inner
 }
 
-// Watch has f called, in a goroutine of its own, once ctx is canceled, if that
-// happens before stop is called. Who begins [Context]s is told by Cancel alone, and
-// watches the time by himself; of other contexts f is told of every end.
-func Watch(ctx context.Context, f func()) (stop func()) {
-	if own, ok := ctx.(interface{ Watch(f func()) }); ok {
+// Ended tells how and why it has ended; nil: it has not. It knows so as soon as its
+// parent has, or the time is there: who waits for it may hear of that a moment later.
+func (c *Context) Ended() (err, cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err = c.errLocked(); err != nil {
+		return err, context.Cause(c.inner)
+	}
+	if err = c.parent.Err(); err != nil {
+		return err, context.Cause(c.parent)
+	}
+	now := time.Now()
+	if !c.deadline.IsZero() && !now.Before(c.deadline) {
+		return context.DeadlineExceeded, c.late
+	}
+	if by, ok := c.parent.Deadline(); ok && !now.Before(by) {
+		return context.DeadlineExceeded, context.DeadlineExceeded
+	}
+	return nil, nil
+}
+
+// Limit is its own deadline; zero: it has none.
+func (c *Context) Limit() time.Time { return c.deadline }
+
+// Watch has f called, in a goroutine of its own, once ctx has ended, unless stop was
+// called before. Where ctx is a [Context], or has one in it, f is not told of the end of
+// its time, which is until, nor of its parent's end; else until is zero.
+func Watch(ctx context.Context, f func()) (until time.Time, stop func()) {
+	if own, ok := ctx.(watched); ok {
 		own.Watch(f)
-		return func() { own.Watch(nil) }
+		until, _ = ctx.Deadline()
+		return until, func() { own.Watch(nil) }
 	}
 	forget := context.AfterFunc(ctx, f)
-	return func() { forget() }
+	return time.Time{}, func() { forget() }
 }
+
+type watched interface{ Watch(f func()) }

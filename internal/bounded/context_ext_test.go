@@ -117,7 +117,8 @@ func TestWatch(t *testing.T) {
 		}
 		other, cancel := context.WithCancel(t.Context())
 		watch := func(ctx context.Context, name string) (stop func()) {
-			return bounded.Watch(ctx, func() { told = append(told, name) })
+			_, stop = bounded.Watch(ctx, func() { told = append(told, name) })
+			return stop
 		}
 		defer watch(own, "own")()
 		watch(away, "away")()

@@ -29,12 +29,16 @@ func Certificate(p bus.Peer) zap.Field {
 	if p.Serial == "" {
 		return zap.Skip()
 	}
-	return zap.Dict("certificate", zap.String("serial", p.Serial), zap.String("issuer", p.Issuer),
+	return zap.Dict("certificate", zap.String("serial", p.Serial), zap.String("issuer", p.Issuer[:min(len(p.Issuer), maxIssuer)]),
 		zap.String("key", p.KeyHash[:min(len(p.KeyHash), keyDigits)]), zap.String("not_after", p.NotAfter.UTC().Format(time.RFC3339)))
 }
 
-// keyDigits is how much is said of a public key's hash.
-const keyDigits = 16
+const (
+	// keyDigits is how much is said of a public key's hash.
+	keyDigits = 16
+	// maxIssuer bounds what is said of an issuer, in bytes.
+	maxIssuer = 256
+)
 
 // Remote is the other end's network address.
 func Remote(address string) zap.Field { return zap.String("remote", address) }

@@ -99,7 +99,10 @@ func (l *Link) take(b []byte) (rest []byte, err error) {
 func (l *Link) frames(frames []wire.Frame) error {
 	s := l.stream
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer func() {
+		s.callLocked() // now: who comes for them wants the lock
+		s.mu.Unlock()
+	}()
 	l.beginLocked()
 	numbered := 0
 	for i := range frames {
@@ -174,7 +177,6 @@ func (l *Link) takeLocked(f *wire.Frame) error {
 	case wire.Call:
 		if !s.inbox.closed {
 			s.calls.push(f)
-			s.callLocked()
 		}
 	case wire.Data, wire.Request:
 		s.inbox.push(f)

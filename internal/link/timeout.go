@@ -12,7 +12,7 @@ const DefaultTimeout = 30 * time.Second
 // WithTimeout gives a context without a deadline the default one.
 func WithTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
-		return context.WithCancel(ctx)
+		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, DefaultTimeout)
 }

@@ -27,7 +27,7 @@ func Alerts() []Alert {
 		{20, "bad_record_mac", bus.CodeUnavailable, bus.RetryAfter, "the server got damaged data"},
 		{22, "record_overflow", bus.CodeUnavailable, bus.RetryAfter, "the server got a record that is too long"},
 		{40, "handshake_failure", bus.CodeUnavailable, bus.RetryAfter, "the server and this client have no way of encryption in common"},
-		{42, "bad_certificate", bus.CodeUnauthenticated, bus.RetryAfter, refused + "it is not a client's certificate with a valid use, key and name (a server that accepts proxy certificates also says this of expired ones and unknown CAs)"},
+		{42, "bad_certificate", bus.CodeUnauthenticated, bus.RetryAfter, refused + "it is not a client's certificate with a valid use, key and name, or it was revoked or is denied there (a server that accepts proxy certificates also says this of expired ones and unknown CAs)"},
 		{43, "unsupported_certificate", bus.CodeUnauthenticated, bus.RetryAfter, refused + "its kind is not supported"},
 		{44, "certificate_revoked", bus.CodeCertificateRevoked, bus.RetryNever, refused + "it was revoked"},
 		{45, "certificate_expired", bus.CodeCertificateExpired, bus.RetryAfter, refused + "it is expired, or not valid yet"},

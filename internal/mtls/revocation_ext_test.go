@@ -1,6 +1,8 @@
 package mtls_test
 
 import (
+	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -17,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -167,7 +170,7 @@ func (po *post) wants(what string, cert tls.Certificate, code bus.Code) {
 
 func (po *post) clientOf(cert tls.Certificate) *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13, ServerName: "localhost", InsecureSkipVerify: true, //nolint:gosec // it is about clients
+		MinVersion: tls.VersionTLS13, ServerName: "localhost", InsecureSkipVerify: true, // it is about clients
 		Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"},
 	}
 }
@@ -499,4 +502,97 @@ func TestRevokedSessionsAreNotResumed(t *testing.T) {
 	if m := meet(t, po.s.Config(), client); bus.CodeOf(m.serverErr) != revoked || m.clientErr == nil {
 		t.Errorf("got %v, %v, want that it is refused", m.serverErr, m.clientErr)
 	}
+}
+
+// A listener may want a certificate where another one only asks.
+func TestRequiring(t *testing.T) {
+	t.Parallel()
+	po := newPost(t)
+	po.open(mtls.Policy{})
+	nobody := po.clientOf(po.root.client("alice"))
+	nobody.Certificates = nil
+	meet(t, po.s.Config(), nobody).fine(t)
+	if m := meet(t, po.s.Requiring(), nobody); m.serverErr == nil {
+		t.Error("nobody got in where a certificate is demanded")
+	}
+	meet(t, po.s.Requiring(), po.clientOf(po.root.client("alice"))).fine(t)
+}
+
+// A certificate that is not valid now does not take the place of one that is.
+func TestServesNothingWorse(t *testing.T) {
+	t.Parallel()
+	p := newPKI(t, "test CA")
+	d := newDesk(t, p)
+	s, err := mtls.NewSource(d.files, mtls.Policy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := s.Leaf().SerialNumber
+	for what, from := range map[string]time.Time{"ended": time.Now().Add(-time.Hour), "of tomorrow": time.Now().Add(30 * time.Minute)} {
+		issued, err := p.ca.Issue(mtls.Request{Name: "server", DNS: []string{"localhost"}, Server: true, NotBefore: from, Validity: 20 * time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, d.files.Cert, d.files.Key, issued)
+		if changed, err := s.Reload(); changed || err == nil || s.Leaf().SerialNumber.Cmp(before) != 0 {
+			t.Errorf("one that is %s: got %t, %v, want that the old one stays", what, changed, err)
+		}
+	}
+	d.server(t, p)
+	reload(t, s, true)
+}
+
+// What looks the same is not read again for a while; what does not is, at once.
+func TestLooks(t *testing.T) {
+	t.Parallel()
+	po := newPost(t)
+	alice := po.root.client("alice")
+	list := po.root.crl(1, nil)
+	po.put(po.crl, list)
+	po.open(mtls.Policy{}, po.crl)
+	ctx, cancel := context.WithCancel(t.Context())
+	told := make(chan error, 100)
+	var run sync.WaitGroup
+	run.Go(func() { _ = po.s.Run(ctx, time.Millisecond, func(err error) { told <- err }) })
+	defer run.Wait()
+	defer cancel()
+	next := func(says string) {
+		t.Helper()
+		select {
+		case err := <-told:
+			if (err != nil) != (says != "") || err != nil && !strings.Contains(err.Error(), says) {
+				t.Fatalf("got %v, want %q", err, says)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("a change is not seen")
+		}
+	}
+	for number := int64(2); number < 10; number++ { // all of one length, at once after each other
+		po.put(po.crl, po.root.crl(number, nil, alice.Leaf))
+		next("")
+	}
+	po.wants("alice", alice, revoked)
+	// In place, with the time that it had.
+	info, err := os.Stat(po.crl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(po.crl, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write(bytes.Repeat([]byte("x"), int(info.Size()))); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(po.crl, info.ModTime(), info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	next("not a list of revoked certificates")
+	if err := os.Remove(po.crl); err != nil {
+		t.Fatal(err)
+	}
+	next("no such file")
 }

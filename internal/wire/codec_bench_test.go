@@ -38,18 +38,18 @@ func (twelve) MessageName() string { return "Twelve" }
 
 // scalars has twelve attributes that hold no other values.
 type scalars struct {
-	ID       int64     `bus:"id"`
-	Name     string    `bus:"name,minlen=1,maxlen=64"`
-	State    string    `bus:"state,enum=new|running|done|failed"`
-	Host     string    `bus:"host"`
-	Load     float64   `bus:"load,min=0"`
-	Ready    bool      `bus:"ready"`
-	Started  time.Time `bus:"started"`
-	Attempt  int32     `bus:"attempt"`
-	Exit     *int32    `bus:"exit"`
-	Memory   int64     `bus:"memory,min=0"`
-	Cores    int16     `bus:"cores,min=1,max=1024"`
-	Priority int8      `bus:"priority"`
+	ID       int64     `bus:"id" msgpack:"id"`
+	Name     string    `bus:"name,minlen=1,maxlen=64" msgpack:"name"`
+	State    string    `bus:"state,enum=new|running|done|failed" msgpack:"state"`
+	Host     string    `bus:"host" msgpack:"host"`
+	Load     float64   `bus:"load,min=0" msgpack:"load"`
+	Ready    bool      `bus:"ready" msgpack:"ready"`
+	Started  time.Time `bus:"started" msgpack:"started"`
+	Attempt  int32     `bus:"attempt" msgpack:"attempt"`
+	Exit     *int32    `bus:"exit" msgpack:"exit,omitempty"`
+	Memory   int64     `bus:"memory,min=0" msgpack:"memory"`
+	Cores    int16     `bus:"cores,min=1,max=1024" msgpack:"cores"`
+	Priority int8      `bus:"priority" msgpack:"priority"`
 }
 
 func (scalars) MessageName() string { return "Scalars" }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"reflect"
+	"time"
 	"unsafe"
 )
 
@@ -58,8 +59,28 @@ func (m place) newList(t reflect.Type, n int) place {
 	return place{first}
 }
 
-// newValue returns the place of a new zero value of type t.
-func newValue(t reflect.Type) place { return place{reflect.New(t).UnsafePointer()} }
+// newValue returns the place of a new zero value of the slot's type. What has no parts
+// is made as the type that it is in memory: reflection costs as much again.
+func (s *slot) newValue() place {
+	switch s.op {
+	case opBool, opInt8, opUint8:
+		return newOf[uint8]()
+	case opInt16, opUint16:
+		return newOf[uint16]()
+	case opInt32, opUint32, opFloat32:
+		return newOf[uint32]()
+	case opInt64, opFloat64:
+		return newOf[uint64]()
+	case opString:
+		return newOf[string]()
+	case opTime:
+		return newOf[time.Time]()
+	case opBytes, opAny, opList, opMap, opStruct:
+	}
+	return place{reflect.New(s.typ).UnsafePointer()}
+}
+
+func newOf[T any]() place { return place{unsafe.Pointer(new(T))} }
 
 // reflected returns the value, of type t, for what only reflection can do.
 func (m place) reflected(t reflect.Type) reflect.Value { return reflect.NewAt(t, m.p).Elem() }

@@ -93,7 +93,7 @@ func (s *slot) setNil(m place) {
 // value sets the value at m.
 func (r *unpacker) value(s *slot, pos int, m place) int {
 	if s.pointer {
-		to := newValue(s.typ)
+		to := s.newValue()
 		m.setTarget(to)
 		m = to
 	}
@@ -103,11 +103,7 @@ func (r *unpacker) value(s *slot, pos int, m place) int {
 		v, end := readVarInt(b, pos)
 		*as[int64](m) = v
 		return end
-	case opInt32:
-		v, end := readVarInt(b, pos)
-		*as[int32](m) = int32(v)
-		return end
-	case opInt8, opInt16, opUint8, opUint16, opUint32:
+	case opInt8, opInt16, opInt32, opUint8, opUint16, opUint32:
 		v, end := readVarInt(b, pos)
 		s.storeInt(m, v)
 		return end
@@ -159,10 +155,6 @@ func readVarInt(b []byte, pos int) (v int64, end int) {
 	if v = int64(int8(b[pos])); v >= -32 {
 		return v, pos + 1
 	}
-	return readLongInt(b, pos)
-}
-
-func readLongInt(b []byte, pos int) (v int64, end int) {
 	v, _ = readInt(b, pos)
 	return v, pos + 1 + leads[b[pos]].n()
 }

@@ -43,7 +43,7 @@ func Accept(w http.ResponseWriter, r *http.Request, subprotocol string) (*Socket
 	if err != nil {
 		return nil, bus.Wrap(bus.CodeProtocolError, err, "not a WebSocket upgrade")
 	}
-	return newSocket(conn, h.line), nil
+	return newSocket(conn, h.line, false), nil
 }
 
 // version is the one version of RFC 6455.

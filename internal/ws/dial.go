@@ -100,7 +100,7 @@ func (d *Dialer) Dial(ctx context.Context, url, subprotocol string) (*Socket, er
 		return nil, bus.Errorf(bus.CodeUnsupportedVersion, "the server does not speak %s", subprotocol)
 	}
 	conn.NetConn().(*head).left = -1 // made above
-	return newSocket(conn, l), nil
+	return newSocket(conn, l, true), nil
 }
 
 // head bounds what is read before the upgrade is done.

@@ -30,8 +30,9 @@ type line struct {
 	due      time.Time     // when the bytes of a begun message must have come; zero: not known yet
 	deadline time.Time     // what is set on the connection
 
-	// Owned by the writer.
-	writeDue time.Time // what is set on the connection
+	// writeDue is what is set on the connection, as time since started; 0: nothing. It
+	// is the writer's, but for the goodbye that the library says by itself.
+	writeDue atomic.Int64
 
 	interrupted atomic.Bool // nothing more is to be waited for
 }
@@ -111,9 +112,11 @@ func (l *line) rest() { l.begun = false }
 // move as those of reads do.
 func (l *line) Write(p []byte) (n int, err error) {
 	for n < len(p) {
-		if want := time.Now().Add(paceTime); want.Sub(l.writeDue) > paceTime/16 {
-			l.writeDue = want
-			_ = l.Conn.SetWriteDeadline(want) // as above
+		now := time.Now()
+		want, set := now.Sub(started)+paceTime, time.Duration(l.writeDue.Load())
+		if set == 0 || want-set > paceTime/16 {
+			l.writeDue.Store(int64(want))
+			_ = l.Conn.SetWriteDeadline(now.Add(paceTime)) // as above
 		}
 		piece, err := l.Conn.Write(p[n:min(n+paceBytes, len(p))])
 		n += piece
@@ -123,6 +126,9 @@ func (l *line) Write(p []byte) (n int, err error) {
 	}
 	return n, nil
 }
+
+// started is a moment to count from.
+var started = time.Now()
 
 // SetReadDeadline and its like keep the library from moving what the line
 // sets: it sets a deadline for each frame, which costs a tenth of the time.

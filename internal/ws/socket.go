@@ -2,8 +2,10 @@ package ws
 
 import (
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -34,8 +36,9 @@ const (
 
 // Socket is a [link.Socket] over a WebSocket.
 type Socket struct {
-	conn *websocket.Conn
-	line *line
+	conn   *websocket.Conn
+	line   *line
+	client bool
 
 	// Owned by the reader.
 	limit   int     // of a message, in bytes
@@ -48,8 +51,10 @@ type Socket struct {
 
 var _ link.Socket = (*Socket)(nil)
 
-func newSocket(conn *websocket.Conn, l *line) *Socket {
-	s := &Socket{conn: conn, line: l, control: allowance{left: controlBurst}}
+// newSocket makes a socket of what the library has made of a line; client says which
+// end it is.
+func newSocket(conn *websocket.Conn, l *line, client bool) *Socket {
+	s := &Socket{conn: conn, line: l, client: client, control: allowance{left: controlBurst}}
 	s.Handle(func(string) {}, func(string) {})
 	conn.SetPingHandler(func(p string) error { return s.controlled(s.onPing, p) })
 	conn.SetPongHandler(func(p string) error { return s.controlled(s.onPong, p) })
@@ -202,13 +207,44 @@ func (s *Socket) Write(b []byte) error {
 }
 
 // Ping implements [link.Socket].
-func (s *Socket) Ping(payload string) error {
-	return writeError(s.conn.WriteControl(websocket.PingMessage, []byte(payload), time.Now().Add(paceTime)))
-}
+func (s *Socket) Ping(payload string) error { return s.writeControl(websocket.PingMessage, payload) }
 
 // Pong implements [link.Socket].
-func (s *Socket) Pong(payload string) error {
-	return writeError(s.conn.WriteControl(websocket.PongMessage, []byte(payload), time.Now().Add(paceTime)))
+func (s *Socket) Pong(payload string) error { return s.writeControl(websocket.PongMessage, payload) }
+
+// Of a control frame, as RFC 6455, section 5.5, has it.
+const (
+	maxControl = 125 // bytes of payload
+	finalBit   = 1 << 7
+	maskBit    = 1 << 7
+	maskSize   = 4
+)
+
+// controlFrames are shared: a connection holds one only while it writes.
+var controlFrames = sync.Pool{New: func() any { return new([2 + maskSize + maxControl]byte) }}
+
+// writeControl writes a control frame, in one piece, so that it may go between others.
+// The library arms a timer for each, and takes so much stack that a reader that
+// answers a ping would need 8 KiB of it instead of 4.
+func (s *Socket) writeControl(kind byte, payload string) error {
+	if len(payload) > maxControl {
+		return bus.Errorf(bus.CodeInternal, "a control frame of %d bytes", len(payload))
+	}
+	buf := controlFrames.Get().(*[2 + maskSize + maxControl]byte) // the pool holds nothing else
+	defer controlFrames.Put(buf)
+	b := append(buf[:0], finalBit|kind, byte(len(payload)))
+	if !s.client {
+		_, err := s.line.Write(append(b, payload...))
+		return writeError(err)
+	}
+	b[1] |= maskBit
+	b = binary.LittleEndian.AppendUint32(b, rand.Uint32()) // of a generator that nobody can predict
+	mask := [maskSize]byte(b[2:])
+	for i := range len(payload) {
+		b = append(b, payload[i]^mask[i%maskSize])
+	}
+	_, err := s.line.Write(b)
+	return writeError(err)
 }
 
 // Close implements [link.Socket]. TLS's goodbye follows the WebSocket's.

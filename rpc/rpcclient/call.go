@@ -69,11 +69,14 @@ func checkArgs(args jencode.Raw) error {
 	return nil
 }
 
+// listSize is for how many bytes of arguments there is room at first.
+const listSize = 64
+
 func encodeList(args []any) (jencode.Raw, error) {
 	if len(args) == 0 {
 		return jencode.Raw("[]"), nil
 	}
-	list, err := jencode.Append(nil, args, jencode.DIRAC)
+	list, err := jencode.Append(make([]byte, 0, listSize), args, jencode.DIRAC)
 	if err != nil {
 		return nil, bus.Errorf(bus.CodeInvalidArgument, "arguments: %v", err)
 	}
@@ -101,11 +104,11 @@ func (c *Client) call(ctx context.Context, k *call, into any) *Error {
 	if k.method == "" {
 		return unsent(bus.Errorf(bus.CodeInvalidArgument, "a method's name is required"))
 	}
-	ctx, _, cancel := c.within(ctx)
-	defer cancel()
 	if c.stable != nil && !c.forwards {
 		return c.stable.call(ctx, c, k, into)
 	}
+	ctx, _, cancel := c.within(ctx)
+	defer cancel()
 	return c.post(ctx, k, into)
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"busd/bus"
+	"busd/internal/bounded"
 	"busd/msgclient"
 	"busd/rpc"
 	"busd/rpc/jencode"
@@ -27,9 +28,16 @@ type stable struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	calls  int
-	closed bool
-	quiet  chan struct{} // closed when it is closed and no call is under way
+	flights []*flight // the calls that are under way
+	closed  bool
+	quiet   chan struct{} // closed when it is closed and no call is under way
+}
+
+// A flight is a call that is under way, and its context, which ends with the client.
+type flight struct {
+	bounded.Context
+
+	at int // among flights
 }
 
 func newStable(c *core, all []*address) (*stable, error) {
@@ -119,11 +127,13 @@ func (s *stable) open(ctx context.Context) error {
 }
 
 // call makes a call over the connection.
-func (s *stable) call(ctx context.Context, c *Client, k *call, into any) *Error {
-	if !s.enter() {
+func (s *stable) call(given context.Context, c *Client, k *call, into any) *Error {
+	f := new(flight)
+	if !s.enter(f, given) {
 		return unsent(errClosed())
 	}
-	defer s.leave()
+	defer s.leave(f)
+	ctx := context.Context(f)
 	if err := s.open(ctx); err != nil {
 		return asError(err)
 	}
@@ -185,33 +195,44 @@ func asError(err error) *Error {
 	return unsent(err)
 }
 
-// enter counts a call; false: no more are made.
-func (s *stable) enter() bool {
+// enter begins a call with the context that it was given; false: no more are made.
+func (s *stable) enter(f *flight, ctx context.Context) bool {
+	f.Begin(ctx, time.Time{}, nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return false
 	}
-	s.calls++
+	f.at = len(s.flights)
+	s.flights = append(s.flights, f)
 	return true
 }
 
-func (s *stable) leave() {
+func (s *stable) leave(f *flight) {
+	f.Cancel(nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.calls--; s.closed && s.calls == 0 {
+	last := len(s.flights) - 1
+	moved := s.flights[last]
+	s.flights[f.at], moved.at = moved, f.at
+	s.flights[last] = nil
+	if s.flights = s.flights[:last]; s.closed && last == 0 {
 		close(s.quiet)
 	}
 }
 
-// stop lets no more calls in.
+// stop lets no more calls in, and takes back those that are under way.
 func (s *stable) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return
 	}
-	if s.closed = true; s.calls == 0 {
+	s.closed = true
+	for _, f := range s.flights {
+		f.Cancel(errClosed())
+	}
+	if len(s.flights) == 0 {
 		close(s.quiet)
 	}
 }

@@ -59,7 +59,7 @@ var table = map[string]room{
 		[]string{zap},
 	},
 	"rpc/rpcclient": {
-		[]string{"bus", "schema", "rpc", "rpc/jencode", "msgclient", "internal/mtls", "internal/keys"},
+		[]string{"bus", "schema", "rpc", "rpc/jencode", "msgclient", "internal/bounded", "internal/mtls", "internal/keys"},
 		[]string{zap},
 	},
 
@@ -74,6 +74,7 @@ var table = map[string]room{
 	"bustest": {[]string{"bus", "msgbus", "msgclient", "internal/mtls"}, nil},
 
 	"daemon/internal/gate":    {nil, nil},
+	"daemon/internal/memory":  {nil, nil},
 	"daemon/internal/hostile": {nil, nil}, // tests only: here they can reach the gate
 	"daemon/internal/config":  {[]string{"internal/nearest"}, []string{yaml}},
 	"daemon/internal/admin":   {[]string{"bus", "msgbus", "rpc", "daemon/internal/gate"}, []string{prometheus}},
@@ -93,7 +94,7 @@ var table = map[string]room{
 	"daemon": {
 		[]string{
 			"bus", "access", "schema", "msgbus", "msgclient", "rpc", "internal/auth", "internal/mtls", "daemon/internal/cli", "daemon/internal/demo",
-			"daemon/internal/config", "daemon/internal/admin", "daemon/internal/gate",
+			"daemon/internal/config", "daemon/internal/admin", "daemon/internal/gate", "daemon/internal/memory",
 		},
 		[]string{zap},
 	},

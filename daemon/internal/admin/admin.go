@@ -26,11 +26,16 @@ type Config struct {
 	Revocations func() Revocations
 	// Deny is the deny list.
 	Deny DenyList
-	// LogLinesDropped returns how many lines could not be written.
-	LogLinesDropped func() uint64
+	// Memory returns how much there is, and what was done where it was short.
+	Memory func() Memory
+	// LogLines returns how many lines were not written.
+	LogLines func() LogLines
 	// SessionsAtRest returns how many sessions wait for their clients to come
 	// back, and what they keep meanwhile, in bytes.
 	SessionsAtRest func() (sessions, bytes int)
+	// Overflowed returns how many of them have ended because they kept too much, or
+	// were too many.
+	Overflowed func() uint64
 	// Drain begins to drain the program, or says why it cannot be done as it was
 	// asked for. It must not call the Admin.
 	Drain func(r DrainRequest) error
@@ -41,8 +46,8 @@ type Transport struct {
 	// Open connections now, those of them that nobody has vouched for, and
 	// those that wait for the bounds of their address.
 	Open, Unauthenticated, Waiting int64
-	// Handshaking connections now.
-	Handshaking int64
+	// Handshaking connections now, and handshakes that compute.
+	Handshaking, Computing int64
 	// Handshakes that succeeded, and how many of them resumed a session.
 	Handshakes, Resumed uint64
 	// AcceptErrors of the operating system.
@@ -50,6 +55,24 @@ type Transport struct {
 	// Refused connections and Failed handshakes, by reason. Reasons are words
 	// of the program: a stranger cannot make new ones.
 	Refused, Failed map[string]uint64
+}
+
+// Memory is that of the process.
+type Memory struct {
+	// Used is what of the Limit of Go's runtime cannot be given back, as last seen,
+	// in bytes; a Limit of 0 is none.
+	Used, Limit int64
+	// Short: nobody new is let in.
+	Short bool
+	// Cut is how many sessions were given up because it was short.
+	Cut uint64
+}
+
+// LogLines are lines of the log that were not written.
+type LogLines struct {
+	// Dropped were not read in time; Repeated say of a remote what was said of it a
+	// moment ago; Sampled are some of many of one text.
+	Dropped, Repeated, Sampled uint64
 }
 
 // Revocations are the numbers of revoked and denied certificates.
@@ -134,6 +157,8 @@ func (a *Admin) Ready() error {
 	switch {
 	case a.phase != Serving:
 		return errors.New(string(a.phase))
+	case a.config.Memory().Short:
+		return errors.New("memory is short")
 	case a.reloadFailed != nil:
 		return errors.New("the last reload of the configuration failed, and what ran before goes on: the log says why")
 	}

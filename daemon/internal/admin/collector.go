@@ -39,6 +39,7 @@ var (
 	sessions      = newDesc("sessions", "sessions now, with a connection or without", "service")
 	resting       = newDesc("sessions_resting", "sessions now that wait for their clients to come back, all services together")
 	restingBytes  = newDesc("sessions_resting_bytes", "what those keep for their clients and of them, in bytes")
+	overflowed    = newDesc("sessions_overflowed_total", "sessions that ended while their client was away because they kept too much, or were too many")
 	goneOn        = newDesc("sessions_resumed_total", "connections that went on with a session", "service")
 	notGoneOn     = newDesc("sessions_not_resumed_total", "connections that asked for a session and got a new one, by the reason that the client was told", "service", "reason")
 	repeated      = newDesc("frames_repeated_total", "frames that were written again after a resume", "service")
@@ -50,6 +51,7 @@ var (
 	handshakes    = newDesc("handshakes_total", "TLS handshakes by result; ok, or why they failed", "result")
 	resumed       = newDesc("handshakes_resumed_total", "TLS handshakes that resumed a session, of those that are ok")
 	handshaking   = newDesc("handshakes_in_progress", "TLS handshakes now")
+	computing     = newDesc("handshakes_computing", "of these, those that compute; the others wait for their client, or for their turn")
 	acceptErrors  = newDesc("accept_errors_total", "errors of the operating system when accepting, such as no more open files")
 	certificate   = newDesc("certificate_not_after_seconds", "when the server's certificate expires, in seconds since 1970")
 	certReloads   = newDesc("certificate_reloads_total", "reloads of certificate, key, CA, CRL and deny files, by result: ok, failed", "result")
@@ -59,15 +61,21 @@ var (
 	crlRevoked    = newDesc("crl_revoked_certificates", "certificates on the lists of revoked ones")
 	denyEntries   = newDesc("deny_entries", "entries of the deny list of certificates")
 	configReloads = newDesc("config_reloads_total", "reloads of the configuration, by result: ok, failed", "result")
+	memoryUsed    = newDesc("memory_used_bytes", "memory in use that cannot be given back, of what Go's runtime may use")
+	memoryLimit   = newDesc("memory_limit_bytes", "what Go's runtime may use; 0: there is no limit")
+	memoryShort   = newDesc("memory_short", "1 while memory is short, and new connections and calls are refused; else 0")
+	memoryCut     = newDesc("memory_sessions_cut_total", "sessions of slow clients that were given up because memory was short")
 	logDropped    = newDesc("log_lines_dropped_total", "log lines that could not be written in time")
+	logHeld       = newDesc("log_lines_held_total", "log lines that were not written because there were many like them: of one remote and reason (repeated), of one text (sampled)", "reason")
 )
 
 var all = []*prometheus.Desc{
 	build, connections, connects, drops, refused, messages, messageBytes, failedOnes, handlerTime,
 	calls, callsRunning, callsLeft, callTime, callBytes,
-	sessions, resting, restingBytes, goneOn, notGoneOn, repeated, volatile, replaced, queued, queuedMax,
-	tcp, handshakes, resumed, handshaking, acceptErrors, certificate, certReloads, certFailing,
-	crls, crlNext, crlRevoked, denyEntries, configReloads, logDropped,
+	sessions, resting, restingBytes, overflowed, goneOn, notGoneOn, repeated, volatile, replaced, queued, queuedMax,
+	tcp, handshakes, resumed, handshaking, computing, acceptErrors, certificate, certReloads, certFailing,
+	crls, crlNext, crlRevoked, denyEntries, configReloads, logDropped, logHeld,
+	memoryUsed, memoryLimit, memoryShort, memoryCut,
 }
 
 // Describe sends all descriptions.
@@ -91,6 +99,7 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	atRest, kept := a.SessionsAtRest()
 	e.gauge(resting, float64(atRest))
 	e.gauge(restingBytes, float64(kept))
+	e.count(overflowed, a.config.Overflowed())
 	e.transport(a.Transport())
 	e.gauge(certificate, seconds(a.config.CertificateEnd()))
 	if a.config.Revocations != nil {
@@ -99,7 +108,22 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	ok, failed := a.Reloads()
 	e.count(configReloads, ok, "ok")
 	e.count(configReloads, failed, "failed")
-	e.count(logDropped, a.config.LogLinesDropped())
+	lines := a.config.LogLines()
+	e.count(logDropped, lines.Dropped)
+	e.count(logHeld, lines.Repeated, "repeated")
+	e.count(logHeld, lines.Sampled, "sampled")
+	e.memory(a.config.Memory())
+}
+
+func (e emitter) memory(m Memory) {
+	e.gauge(memoryUsed, float64(m.Used))
+	e.gauge(memoryLimit, float64(m.Limit))
+	short := 0.0
+	if m.Short {
+		short = 1
+	}
+	e.gauge(memoryShort, short)
+	e.count(memoryCut, m.Cut)
 }
 
 func (e emitter) revocations(r Revocations) {
@@ -210,6 +234,7 @@ func (e emitter) transport(t Transport) {
 	e.gauge(tcp, float64(t.Unauthenticated), "unauthenticated")
 	e.gauge(tcp, float64(t.Waiting), "waiting")
 	e.gauge(handshaking, float64(t.Handshaking))
+	e.gauge(computing, float64(t.Computing))
 	e.count(handshakes, t.Handshakes, "ok")
 	for reason, n := range t.Failed {
 		e.count(handshakes, n, reason)

@@ -33,6 +33,7 @@ func newDrained(t *testing.T) *drained {
 		Services: func() []msgbus.ServiceStats {
 			return []msgbus.ServiceStats{{Conns: int(d.left.Load()) - 1}, {Conns: 1}}
 		},
+		Memory: func() admin.Memory { return admin.Memory{} },
 		Drain: func(r admin.DrainRequest) error {
 			if r.Target == "wrong" {
 				return bus.Errorf(bus.CodeInvalidArgument, "target wrong: want another")

@@ -22,7 +22,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newAdmin() *admin.Admin {
+func newAdmin() *admin.Admin { return newAdminOf(false) }
+
+// newAdminOf makes one of a process that is short of memory, or not.
+func newAdminOf(short bool) *admin.Admin {
 	return admin.New(admin.Config{
 		Version: "1.2.3", Revision: "abc", Node: "n1",
 		Services: func() []msgbus.ServiceStats {
@@ -49,13 +52,22 @@ func newAdmin() *admin.Admin {
 		},
 		Transport: func() admin.Transport {
 			return admin.Transport{
-				Open: 10, Unauthenticated: 2, Waiting: 1, Handshaking: 4, Handshakes: 20, Resumed: 6, AcceptErrors: 8,
+				Open: 10, Unauthenticated: 2, Waiting: 1, Handshaking: 4, Computing: 3, Handshakes: 20, Resumed: 6, AcceptErrors: 8,
 				Refused: map[string]uint64{"rate": 11}, Failed: map[string]uint64{"timeout": 12},
 			}
 		},
-		CertificateEnd:  func() time.Time { return time.Unix(1_800_000_000, 0) },
-		LogLinesDropped: func() uint64 { return 13 },
-		SessionsAtRest:  func() (int, int) { return 22, 23 },
+		CertificateEnd: func() time.Time { return time.Unix(1_800_000_000, 0) },
+		LogLines:       func() admin.LogLines { return admin.LogLines{Dropped: 13, Repeated: 29, Sampled: 30} },
+		Revocations: func() admin.Revocations {
+			return admin.Revocations{
+				Good: 29, Stale: 30, Unverified: 31, Revoked: 32, Denied: 33,
+				NextUpdate: time.Unix(1_700_000_000, 0), Reloads: 34, Failed: 35, Failing: true,
+			}
+		},
+		Deny:           new(denyList),
+		SessionsAtRest: func() (int, int) { return 22, 23 },
+		Overflowed:     func() uint64 { return 31 },
+		Memory:         func() admin.Memory { return admin.Memory{Used: 32, Limit: 33, Short: short, Cut: 34} },
 	})
 }
 
@@ -95,6 +107,10 @@ func TestReadiness(t *testing.T) {
 	if ok, failed := a.Reloads(); ok != 1 || failed != 1 {
 		t.Errorf("reloads: got %d, %d, want 1, 1", ok, failed)
 	}
+	a = newAdminOf(true)
+	a.SetPhase(admin.Serving)
+	h = a.Handler(false)
+	expect(http.StatusServiceUnavailable, "memory is short")
 }
 
 func TestMetrics(t *testing.T) {
@@ -130,6 +146,14 @@ busd_call_bytes_total{direction="out",method="add",service="Test/One"} 27
 busd_sessions{service="Test/One"} 14
 busd_sessions_resting 22
 busd_sessions_resting_bytes 23
+busd_sessions_overflowed_total 31
+busd_memory_used_bytes 32
+busd_memory_limit_bytes 33
+busd_memory_short 0
+busd_memory_sessions_cut_total 34
+busd_handshakes_computing 3
+busd_log_lines_held_total{reason="repeated"} 29
+busd_log_lines_held_total{reason="sampled"} 30
 busd_sessions_resumed_total{service="Test/One"} 15
 busd_sessions_not_resumed_total{reason="expired",service="Test/One"} 16
 busd_sessions_not_resumed_total{reason="restarted",service="Test/One"} 17
@@ -147,6 +171,15 @@ busd_handshakes_resumed_total 6
 busd_handshakes_in_progress 4
 busd_accept_errors_total 8
 busd_certificate_not_after_seconds 1.8e+09
+busd_certificate_files_failing 1
+busd_certificate_reloads_total{result="failed"} 35
+busd_certificate_reloads_total{result="ok"} 34
+busd_crls{state="good"} 29
+busd_crls{state="stale"} 30
+busd_crls{state="unverified"} 31
+busd_crl_next_update_seconds 1.7e+09
+busd_crl_revoked_certificates 32
+busd_deny_entries 33
 busd_config_reloads_total{result="ok"} 0
 busd_config_reloads_total{result="failed"} 0
 busd_log_lines_dropped_total 13

@@ -115,7 +115,7 @@ type ServiceAccess struct {
 
 // Limits bound what strangers and clients can make the process hold.
 type Limits struct {
-	Connections               int  `key:"connections" default:"50000" max:"10000000" doc:"open connections of a listener, and stable connections of the process; never more than the limit of open files less 256"`
+	Connections               int  `key:"connections" default:"50000" max:"10000000" doc:"open connections of the process, and stable connections; never more than the limit of open files less 256"`
 	ConnectionsPerPeer        int  `key:"connections_per_peer" default:"1024" max:"10000000" doc:"stable connections of one peer (one name in certificates)"`
 	Handshakes                int  `key:"handshakes" default:"auto" auto:"yes" max:"100000" doc:"TLS handshakes that compute at the same time; auto is four for each core; the others wait"`
 	UnauthenticatedPerAddress int  `key:"unauthenticated_per_address" default:"64" max:"1000000" doc:"connections of one address (one /64 for IPv6) that have shown no good certificate; the others wait"`
@@ -123,6 +123,7 @@ type Limits struct {
 	WaitingPerAddress         int  `key:"waiting_per_address" default:"2000" max:"1000000" doc:"connections of one address that wait for the two bounds above; the others are closed"`
 	HandshakeSize             Size `key:"handshake_size" default:"48KiB" min:"8KiB" max:"1MiB" doc:"what a client may send in its TLS handshake"`
 	HeaderSize                Size `key:"header_size" default:"16KiB" min:"8KiB" max:"1MiB" doc:"the header of an HTTP request"`
+	Memory                    Size `key:"memory" default:"auto" auto:"yes" min:"32MiB" max:"1024GiB" doc:"what the process may use, of which Go's runtime is told 80 %; near that new connections and calls are refused, and nearer the slowest clients given up; auto is what the control group or the machine has; GOMEMLIMIT in the environment goes before"`
 	SessionMemory             Size `key:"session_memory" default:"64MiB" min:"1MiB" max:"1024GiB" doc:"what sessions keep for clients that are away, a quarter of it for those of one peer; beyond it those end that have kept something for longest"`
 }
 

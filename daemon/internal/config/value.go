@@ -51,6 +51,10 @@ func (r *rule) set(v reflect.Value, text string, kind nodeKind) (reason string) 
 			return n, reasonOf(err)
 		})
 	case Size:
+		if r.auto && text == "auto" {
+			v.SetInt(0)
+			return ""
+		}
 		n, reason := parseSize(text)
 		if reason != "" {
 			return reason

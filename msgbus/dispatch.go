@@ -3,6 +3,7 @@ package msgbus
 import (
 	"context"
 	"errors"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -17,6 +18,9 @@ import (
 type dispatch struct {
 	conn *Conn
 	log  *zap.Logger // the server's
+	// ended is when the last message was handled of those handled one at a time.
+	// It belongs to whoever handles them.
+	ended time.Duration
 }
 
 var _ link.Handler = (*dispatch)(nil)
@@ -63,10 +67,23 @@ func (d *dispatch) Handle(ctx context.Context, in *link.Incoming) error {
 		return denied
 	}
 	d.conn.in.Add(1)
-	begin := clock()
+	begin := d.begin(in)
 	err := h.call(&handling{Context: ctx, conn: d.conn, kind: in.Kind, n: in.N}, d.conn, in.Body)
-	s.stats.handled(in.Message, in.Size, clock()-begin)
+	end := clock()
+	s.stats.handled(in.Message, in.Size, end-begin)
+	if h.atOnce == 1 {
+		d.ended = end
+	}
 	return err
+}
+
+// begin says when the handling of a message begins. Reading the clock is a tenth of
+// what a small message costs, and one that follows another begins as that ends.
+func (d *dispatch) begin(in *link.Incoming) time.Duration {
+	if in.Follows && d.ended != 0 {
+		return d.ended
+	}
+	return clock()
 }
 
 // AtOnce tells how many of a message the service handles at a time.

@@ -55,7 +55,7 @@ func (s *Stream) handleWaitingLocked(l *Link) {
 		s.deliverLocked() // if the reader must go, or a handler ends this goroutine, another goes on
 		s.restLocked()
 	}()
-	for s.deliverableLocked() {
+	for follows := false; s.deliverableLocked(); {
 		reads := l != nil && l.turn == turn
 		if reads && s.link != l {
 			return
@@ -73,14 +73,17 @@ func (s *Stream) handleWaitingLocked(l *Link) {
 				s.handOverLocked()
 			}
 			s.quiet.Wait() // until one of them returns, or nothing is to be handled
+			follows = false
 			continue
 		}
 		s.inbox.at++
 		if atOnce > 1 {
 			s.deliverBesideLocked(in)
 		} else {
+			in.Follows = follows
 			s.deliverOneLocked(in)
 		}
+		follows = atOnce == 1
 	}
 }
 

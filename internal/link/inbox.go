@@ -12,7 +12,9 @@ import (
 
 // An Incoming is a message or a call from the peer on its way to the handler.
 type Incoming struct {
-	Kind    wire.Kind
+	Kind wire.Kind
+	// Follows tells that it is handled right after the one before it.
+	Follows bool
 	N       uint64        // its number
 	Message *wire.Message // nil: the contract has no such message, or it is a call
 	Name    string        // of the message, or of the method

@@ -90,7 +90,7 @@ func ServerConfig(m Material, p Policy) (*tls.Config, error) {
 type generation struct {
 	config    *tls.Config
 	requiring *tls.Config // as config, with a client certificate demanded
-	trust     *trust
+	trust     *trust      // shared by generations that believe the same CAs
 	cas       [sha256.Size]byte
 	issuers   []*x509.Certificate // the CAs
 	// tickets has the keys of session tickets, and rotates them if it was
@@ -109,11 +109,11 @@ func newGeneration(m Material, p Policy, last *generation, revoked *revocations)
 	}
 	g := &generation{cas: hashSet(m.CAs), issuers: m.CAs}
 	if last != nil && last.cas == g.cas {
-		g.tickets = last.tickets
+		g.tickets, g.trust = last.tickets, last.trust
 	} else {
 		g.tickets = &tls.Config{MinVersion: tls.VersionTLS13, Time: p.now}
+		g.trust = newTrust(poolOf(m.CAs), p, revoked)
 	}
-	g.trust = newTrust(poolOf(m.CAs), p, revoked)
 	g.config = g.serve(m, p)
 	p.Require = true
 	g.requiring = g.serve(m, p)

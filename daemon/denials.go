@@ -134,7 +134,12 @@ func (d *denials) readLocked() (changed bool, err error) {
 	d.added = added
 	if err := d.enforceLocked(); err != nil {
 		d.added = before
-		return false, denyFileFault(d.path, errors.New(reasonOf(err)))
+		reason := reasonOf(err)
+		var entry *mtls.DenialError
+		if errors.As(err, &entry) {
+			reason = fmt.Sprintf("entry %d: %s", entry.Index-len(d.configured)+1, reason)
+		}
+		return false, denyFileFault(d.path, errors.New(reason))
 	}
 	d.seen = data
 	return true, nil

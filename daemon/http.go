@@ -39,7 +39,7 @@ func (s *server) newHTTP(l config.Listener) *http.Server {
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	web := &http.Server{
-		Handler:           &shedding{s, s.handler(l)},
+		Handler:           &shedding{s.guard.Short, s.logs.Named("http"), s.handler(l), &s.shed},
 		ReadHeaderTimeout: c.Timeouts.Request,
 		ReadTimeout:       c.Timeouts.Request, // a body may not drip
 		WriteTimeout:      c.Timeouts.Request + c.Timeouts.Hello,

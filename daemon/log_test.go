@@ -39,8 +39,8 @@ func TestFloodsOfOneRemote(t *testing.T) {
 		say(0, "192.0.2.1:1", "refused", zap.NamedError("reason", err), zap.Stringer("code", bus.CodeOf(err)))
 		say(0, "192.0.2.1:1", "connection opened") // no failure
 	}
-	if got := seen.Len(); got != 4+5 {
-		t.Errorf("got %d lines, want 9: %v", got, seen.All())
+	if got := seen.Len(); got != 4+5 || floods.held.Load() != 99+4 {
+		t.Errorf("got %d lines, %d held, want 9 and 103: %v", got, floods.held.Load(), seen.All())
 	}
 	seen.TakeAll()
 	say(floodPause, "192.0.2.1:1", "refused", timeout)
@@ -100,6 +100,23 @@ func TestLogNobodyReads(t *testing.T) {
 	}
 	if got := strings.Count(s.buffer.String(), text); got != int(300-dropped) {
 		t.Errorf("wrote %d lines, want %d", got, 300-dropped)
+	}
+}
+
+// Of many lines of one text in a second some are written, and the others counted.
+func TestManyLinesOfOneText(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	l := newLogs(&out, config.Log{Level: "info", Format: "json"})
+	const lines = 20_000
+	for range lines {
+		l.Info("x")
+	}
+	l.close()
+	<-l.writer.ended
+	written, n := strings.Count(out.String(), `"msg":"x"`), l.lines()
+	if n.Dropped != 0 || written+int(n.Sampled) != lines || n.Sampled == 0 || written < lineBurst {
+		t.Errorf("%d of %d written, %+v; want %d at least, and the others counted as sampled", written, lines, n, lineBurst)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -68,18 +69,21 @@ func (s *server) memory() admin.Memory {
 // shedding answers 503 while memory is short: to upgrades and calls alike, before
 // anything is kept of them. Connections that are there go on.
 type shedding struct {
-	server *server
-	next   http.Handler
+	short func() bool
+	log   *zap.Logger
+	next  http.Handler
+
+	refused *atomic.Uint64 // counts them
 }
 
 // ServeHTTP answers requests.
 func (h *shedding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !h.server.guard.Short() {
+	if !h.short() {
 		h.next.ServeHTTP(w, r)
 		return
 	}
-	h.server.shed.Add(1)
-	h.server.logs.Info("request refused", zap.String("remote", r.RemoteAddr), zap.String("reason", shedReason))
+	h.refused.Add(1)
+	h.log.Info("request refused", zap.String("remote", r.RemoteAddr), zap.String("reason", shedReason))
 	after := shedRetry + rand.N(shedJitter) //nolint:gosec // not a secret
 	w.Header().Set("Retry-After", strconv.Itoa(int(after/time.Second)))
 	w.Header().Set("Connection", "close") // its memory too

@@ -57,7 +57,11 @@ func (s *server) revoke() (conns, sessions int) {
 // watchCRLs tells which lists of revoked certificates are out of date, each hour
 // anew.
 func (s *server) watchCRLs() {
-	for _, list := range s.certs.CRLs() {
+	lists := s.certs.CRLs()
+	if len(lists) == 0 && len(s.crlPaths) > 0 {
+		s.logs.Error("there is no list of revoked certificates in tls.crl: who was revoked is not known here", zap.Strings("files", s.crlPaths))
+	}
+	for _, list := range lists {
 		if time.Now().After(list.NextUpdate) {
 			s.logs.Error("a list of revoked certificates is out of date: who was revoked since is not known here",
 				zap.String("issuer", list.Issuer), zap.String("file", list.Path), zap.Time("next_update", list.NextUpdate.UTC()),

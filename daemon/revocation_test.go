@@ -426,3 +426,42 @@ func (f *fleet) close() {
 		}
 	}
 }
+
+// A configuration that names what cannot be used is refused as a whole, with the
+// places.
+func TestCheckOfRevocation(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "pki")
+	openPKI(t, dir)
+	if err := os.WriteFile(filepath.Join(dir, "bad.json"), []byte(`[{"serial": "1"}]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "empty"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const files = "tls: {certificate: server.crt, key: server.key, client_ca: [ca.crt]"
+	for said, want := range map[string]string{
+		"crl: [none.crl]":                         "tls.crl: CRL file DIR/none.crl: no such file or directory",
+		"crl: [ca.crt]":                           "tls.crl: CRL file DIR/ca.crt: it holds a certificate: want a list of revoked certificates",
+		"crl: [empty]":                            "",
+		"stale_crl: hope":                         "tls.stale_crl: want keep or refuse, got \"hope\"",
+		"deny: [{name: x}, {serial: \"1\"}]":      "tls.deny[1]: serial 1: want the issuer, too",
+		"deny: [{serial: 12, issuer: \"/CN=x\"}]": "tls.deny[0].serial: want a text, got a number (put 12 in quotes)",
+		"deny: [{who: x}]":                        "there is no such key",
+		"deny_file: bad.json":                     "tls.deny_file: deny file DIR/bad.json: entry 1: serial 1",
+		"deny_file: empty":                        "tls.deny_file: deny file DIR/empty: it is not a regular file",
+		"deny_file: new.json":                     "",
+	} {
+		_, _, err := checkIn(t, dir, files+", "+said+"}\n", newService("Test/One", nil))
+		text := ""
+		if err != nil {
+			text = strings.ReplaceAll(err.Error(), dir, "DIR")
+		}
+		if (err != nil) != (want != "") || !strings.Contains(text, want) {
+			t.Errorf("%s: got %q, want %q", said, text, want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "new.json")); err == nil {
+		t.Error("a check has written the deny file")
+	}
+}

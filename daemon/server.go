@@ -49,6 +49,7 @@ type server struct {
 	certs     *mtls.Source
 	denials   *denials
 	staleCRL  string            // what is done where a list of revoked certificates is out of date
+	crlPaths  []string          // where such lists are
 	listeners []config.Listener // those that are opened
 	lines     []net.Listener    // theirs, and of the gates
 	gates     []*gate.Gate
@@ -105,7 +106,7 @@ func (s *server) build() (err error) {
 	if s.denials, err = newDenials(c, s.certs.Deny); err != nil {
 		return err
 	}
-	s.staleCRL = c.TLS.StaleCRL
+	s.staleCRL, s.crlPaths = c.TLS.StaleCRL, c.TLS.CRL
 	for i, l := range s.listeners {
 		s.gates = append(s.gates, gate.New(s.lines[i], s.tlsOf(l), s.bounds()))
 	}

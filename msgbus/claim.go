@@ -1,7 +1,6 @@
 package msgbus
 
 import (
-	"context"
 	"crypto/sha256"
 	"time"
 
@@ -109,13 +108,12 @@ func (r *registry) beginLocked(c *Conn, a ask) (s *agentSession, token []byte) {
 	if !a.sessions {
 		window = 0
 	}
-	s = newSession(r.node.newSession(holder{c.service, c.identity}), c, window, a.credit, r.hoard.grew)
+	s = newSession(r.node.newSession(holder{c.service, c.identity}), c, window, a.credit, r.hoard.grew, r.ended)
 	if window > 0 {
 		token, s.token = newToken()
 	}
 	r.store.keep(s)
 	r.alive.Add(1)
-	context.AfterFunc(s.stream.Context(), func() { r.ended(s) })
 	return s, token
 }
 

@@ -1,6 +1,7 @@
 package msgbus
 
 import (
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -59,12 +60,9 @@ func watchExpiry(c *Conn) (stop func()) {
 	if e.next.Before(now) { // it was told on the connection before this one
 		e.next = e.after(now)
 	}
-	ready := make(chan struct{})
-	e.timer = time.AfterFunc(e.wait(now), func() {
-		<-ready
-		e.look()
-	})
-	close(ready)
+	// Armed only once it is where look finds it.
+	e.timer = time.AfterFunc(math.MaxInt64, e.look)
+	e.timer.Reset(e.wait(now))
 	return func() { e.timer.Stop() }
 }
 

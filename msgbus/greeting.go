@@ -202,6 +202,7 @@ func (g *greeting) link(c *Conn, held *agentSession) *link.Link {
 		Decoder:      wire.Decoder{Contract: g.service.contract, From: schema.FromClient, Limit: g.service.MaxMessage},
 		Handler:      &dispatch{conn: c, log: s.log},
 		Heard:        func() { s.registry.heard(c) },
+		Over:         func() { s.registry.left(c) },
 		MessageLimit: maxBatch,
 		Silence:      s.cfg.Idle,
 	}, held.stream)
@@ -226,7 +227,6 @@ func (g *greeting) live(c *Conn, hello *wire.HelloFrame, got claim) error {
 		s.onDrop(c, err.Dropped())
 		return err
 	}
-	context.AfterFunc(c.link.Context(), func() { s.registry.left(c) })
 	if got.move {
 		g.leave(got.carrier)
 	}

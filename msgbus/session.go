@@ -54,13 +54,13 @@ type agentSession struct {
 func (s *agentSession) holder() holder { return holder{s.service, s.identity} }
 
 // newSession makes the session of a client that takes credit bytes. grew is told
-// how much more it keeps while nothing carries it.
-func newSession(id string, c *Conn, window time.Duration, credit int, grew func(*agentSession, int)) *agentSession {
+// how much more it keeps while nothing carries it, over that it has ended.
+func newSession(id string, c *Conn, window time.Duration, credit int, grew func(*agentSession, int), over func(*agentSession)) *agentSession {
 	s := &agentSession{
 		id: id, service: c.service, identity: c.identity, peer: c.caller.Peer.Name, window: window,
 		limit: min(DefaultMaxMessage, credit/4), gone: make(chan struct{}),
 	}
-	cfg := link.StreamConfig{Grant: c.service.Credit, Credit: credit, Buffer: session.DefaultBuffer}
+	cfg := link.StreamConfig{Grant: c.service.Credit, Credit: credit, Buffer: session.DefaultBuffer, Over: func() { over(s) }}
 	if window > 0 {
 		cfg.Ends, cfg.Grew = link.EndsSession, func(bytes int) { grew(s, bytes) }
 	}

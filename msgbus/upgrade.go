@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unique"
 
 	"go.uber.org/zap"
 
@@ -98,7 +99,7 @@ func homeOf(r *http.Request) string {
 	if len(r.Host)+len(r.URL.Path) > maxHome {
 		return ""
 	}
-	return "wss://" + r.Host + r.URL.Path
+	return unique.Make("wss://" + r.Host + r.URL.Path).Value() // most connections have the same
 }
 
 // problem is the body of every refusal.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 
 	"busd/bus"
@@ -186,11 +185,14 @@ func (m *Method) fits(c *call, g given) *bus.Error {
 	if g.object == nil {
 		return m.count(n)
 	}
-	names := m.sig.names()
-	for _, name := range sortedNames(g.byName) {
-		if !slices.Contains(names, name) {
-			return m.bad("", fmt.Sprintf("it has no argument %.64q%s", name, nearest.DidYouMean(name, names)))
+	unknown, is := "", false
+	for name := range g.byName {
+		if !m.sig.has(name) && (!is || name < unknown) { // the first of them is told
+			unknown, is = name, true
 		}
+	}
+	if is {
+		return m.bad("", fmt.Sprintf("it has no argument %.64q%s", unknown, nearest.DidYouMean(unknown, m.sig.names())))
 	}
 	return m.count(max(n, m.sig.required)) // which of them are missing is found one by one
 }
@@ -227,7 +229,7 @@ func arguments(n int) string {
 	return fmt.Sprintf("%d arguments", n)
 }
 
-// read reads one argument; at is its place in an error.
+// read reads one argument, a part of what was given; at is its place in an error.
 func (m *Method) read(c *call, p *param, at string, raw jencode.Raw) (reflect.Value, *bus.Error) {
 	switch {
 	case p.typ == rawType && m.quick:
@@ -238,7 +240,7 @@ func (m *Method) read(c *call, p *param, at string, raw jencode.Raw) (reflect.Va
 		return reflect.Value{}, m.bad(at, "want int, got null")
 	}
 	into := reflect.New(p.typ)
-	if err := jencode.Unmarshal(raw, into.Interface(), c.dialect); err != nil {
+	if err := jencode.UnmarshalPart(raw, into.Interface(), c.dialect); err != nil {
 		return into, m.misfit(at, err)
 	}
 	return into.Elem(), nil
@@ -332,13 +334,4 @@ func word(t *schema.Type) string {
 		return "a value"
 	}
 	return t.Kind.String()
-}
-
-func sortedNames(byName map[string]jencode.Raw) []string {
-	names := make([]string, 0, len(byName))
-	for name := range byName {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -28,14 +29,15 @@ type run struct {
 	cancel  context.CancelFunc // of a download; nil: own is ctx
 	args    []reflect.Value
 
-	over  chan struct{} // closed once the method has returned, unless it was left behind; nil: nobody waits beside it
-	timed bool          // it has a place and a time: it is not quick
+	timed bool // it has a place and a time: it is not quick
 	// left is told what the caller hears when the method is left behind, or has ended
 	// the goroutine that called it; nil: it has a goroutine of its own.
 	left func(error)
 
-	mu    sync.Mutex
-	state int8 // one of the three below; guarded by mu
+	mu sync.Mutex
+	// Guarded by mu.
+	state int8          // one of the three below
+	over  chan struct{} // closed once the method has returned, unless it was left behind; nil: nobody waits for that yet
 
 	// Written by execute; read once the method has returned.
 	result any
@@ -162,15 +164,27 @@ func (r *run) finish() {
 	if !isLeft {
 		r.state = returned
 	}
+	over := r.over
 	r.mu.Unlock()
 	switch {
 	case isLeft:
 		closeStream(streamIn(r.result))
 		r.method.stats.leftBehind.Add(-1)
 		r.end()
-	case r.over != nil:
-		close(r.over)
+	case over != nil:
+		close(over)
 	}
+}
+
+// waits makes it tell when the method returns; false: it has.
+func (r *run) waits() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state == returned {
+		return false
+	}
+	r.over = make(chan struct{})
+	return true
 }
 
 // leave leaves the method behind; false: it has returned.
@@ -192,8 +206,13 @@ func (r *run) leaveLocked() bool {
 // beside executes the method in a goroutine of its own, and returns when it has
 // returned, or, leaving it behind, when its context has ended.
 func (r *run) beside(ctx context.Context) *bus.Error {
-	r.over = make(chan struct{})
 	go r.execute() // ends with the method
+	// Measured: most methods that wait for nothing return meanwhile, and then there is
+	// nothing to wait for, which is a timer, two channels and a choice of three.
+	runtime.Gosched()
+	if !r.waits() {
+		return nil
+	}
 	late, ended := (<-chan time.Time)(nil), ctx.Done()
 	if r.cancel != nil { // its time is its context's
 		ended = r.ctx.Done()

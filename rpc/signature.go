@@ -204,6 +204,16 @@ func (g *signature) contract() []schema.Attribute {
 }
 
 // names are those of the parameters, in order.
+// has tells whether one of the arguments has a name.
+func (g *signature) has(name string) bool {
+	for i := range g.params {
+		if g.params[i].name == name {
+			return true
+		}
+	}
+	return false
+}
+
 func (g *signature) names() []string {
 	names := make([]string, len(g.params))
 	for i, p := range g.params {

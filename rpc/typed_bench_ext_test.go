@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -89,7 +88,7 @@ func together(b *testing.B, callers int, call func(caller int) error) {
 	b.ReportAllocs()
 	left := atomic.Int64{}
 	left.Store(int64(b.N))
-	spent := processorTime(b)
+	spent := cpuTime(b)
 	var work sync.WaitGroup
 	for i := range callers {
 		work.Go(func() {
@@ -102,16 +101,5 @@ func together(b *testing.B, callers int, call func(caller int) error) {
 		})
 	}
 	work.Wait()
-	b.ReportMetric(float64(processorTime(b)-spent)/float64(b.N), "cpu-ns/op")
-}
-
-// processorTime is what this process has used of it. On a machine that others use too it says
-// more than the clock does.
-func processorTime(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	b.ReportMetric(float64(cpuTime(b)-spent)/float64(b.N), "cpu-ns/op")
 }

@@ -43,6 +43,8 @@ type Config struct {
 	Handler Handler
 	// Heard is called by the reader after the first frame; nil: by nobody.
 	Heard func()
+	// Over is called once the link has ended, as [StreamConfig.Over] is.
+	Over func()
 	// MessageLimit bounds a WebSocket message, which may hold several frames.
 	MessageLimit int
 	// Silence ends the link when nothing came for so long; 0: no such limit.
@@ -284,6 +286,9 @@ func (l *Link) endLocked(e ending) {
 	s := l.stream
 	l.ending = &e
 	l.endConn(e.cause)
+	if l.cfg.Over != nil {
+		go l.cfg.Over()
+	}
 	if s.link == l {
 		s.wakeCorkedLocked()
 		e.left = 2 * s.session.Queued() // their numbers come to them

@@ -22,6 +22,10 @@ type StreamConfig struct {
 	// Ends tells whether the end of a connection is the end of the session too;
 	// nil: each is. It is called with locks held, and must only look.
 	Ends func(why *bus.Error) bool
+	// Over is called once the session has ended, by a goroutine of its own; nil:
+	// nobody wants to know. It is what context.AfterFunc would do with the stream's
+	// context, for a tenth of the memory.
+	Over func()
 	// Grew is told, while nothing carries the stream, how many bytes more (or
 	// less) it keeps; nil: nobody wants to know. It must not call the stream.
 	Grew func(bytes int)
@@ -182,6 +186,9 @@ func (s *Stream) endLocked(why *bus.Error, grace bool) {
 	}
 	s.over = why
 	s.endLife(why)
+	if s.cfg.Over != nil {
+		go s.cfg.Over()
+	}
 	s.failWaitingLocked(why)
 	if grace && !s.idleLocked() {
 		s.held = false

@@ -23,8 +23,10 @@ const (
 	controlBurst = 100
 	// closeWait is how long a socket waits for the peer's goodbye.
 	closeWait = 2 * time.Second
-	// readBuffer is small because TLS holds whole records beneath it.
-	readBuffer = 512
+	// readBuffer is small because TLS holds whole records beneath it, and each
+	// connection has one: it is for the heads of frames, and what is longer is read
+	// past it.
+	readBuffer = 128
 	// writeBuffer holds what a link writes at once, so that it is one frame and
 	// one write; it is held only meanwhile.
 	writeBuffer = 20 << 10

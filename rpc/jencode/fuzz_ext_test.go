@@ -82,6 +82,7 @@ func split(t *testing.T, data []byte, d jencode.Dialect) {
 	}
 	for i, e := range elements {
 		same(t, e, list[i], d)
+		typedPart(t, e, d)
 	}
 	var object map[string]any
 	members, err := jencode.Members(data, d)
@@ -93,13 +94,36 @@ func split(t *testing.T, data []byte, d jencode.Dialect) {
 	}
 }
 
+// typedPart reads a part into one of each type, as what it was checked for and as what
+// was not checked.
+func typedPart(t *testing.T, part jencode.Raw, d jencode.Dialect) {
+	t.Helper()
+	for _, into := range []func() any{
+		func() any { return new(everything) }, func() any { return new([]node) }, func() any { return new(map[int8]any) },
+		func() any { return new(time.Time) }, func() any { return new([]byte) }, func() any { return new(uint16) }, func() any { return new(string) },
+	} {
+		one, two := into(), into()
+		err, again := jencode.Unmarshal(part, one, d), jencode.UnmarshalPart(part, two, d)
+		if (err == nil) != (again == nil) || err != nil && err.Error() != again.Error() {
+			t.Fatalf("the part %q into %T: %v, and %v once it was checked", part, one, err, again)
+		}
+	}
+}
+
 func same(t *testing.T, part jencode.Raw, want any, d jencode.Dialect) {
 	t.Helper()
 	var v any
 	if err := jencode.Unmarshal(part, &v, d); err != nil {
 		t.Fatalf("the part %q: %v", part, err)
 	}
-	got, _ := jencode.Append(nil, v, d)
+	var again any
+	if err := jencode.UnmarshalPart(part, &again, d); err != nil {
+		t.Fatalf("the part %q, which was checked: %v", part, err)
+	}
+	got, _ := jencode.Append(nil, again, d)
+	if first, _ := jencode.Append(nil, v, d); !bytes.Equal(first, got) {
+		t.Fatalf("the part %q means %q, and %q once it was checked", part, first, got)
+	}
 	if whole, err := jencode.Append(nil, want, d); err != nil || !bytes.Equal(got, whole) {
 		t.Fatalf("the part %q means %q, in the whole %q, %v", part, got, whole, err)
 	}

@@ -34,6 +34,12 @@ func Unmarshal(data []byte, into any, d Dialect) error {
 	return unmarshal(&reader{data, d, false}, into)
 }
 
+// UnmarshalPart is [Unmarshal] for a value that [Elements] or [Members] has returned of
+// data in the same dialect, and so has checked. It may panic for any other.
+func UnmarshalPart(part Raw, into any, d Dialect) error {
+	return unmarshal(&reader{part, d, false}, into)
+}
+
 // UnmarshalAnswer is [Unmarshal] for what a server answered to whom asked it: of
 // up to [MaxAnswerValues] values and [MaxAnswerNumber] digits. Names that a struct has
 // not are passed over, so that a service may say more than its clients know of.

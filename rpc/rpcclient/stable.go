@@ -129,7 +129,7 @@ func (s *stable) open(ctx context.Context) error {
 // call makes a call over the connection.
 func (s *stable) call(given context.Context, c *Client, k *call, into any) *Error {
 	f := new(flight)
-	if !s.enter(f, given) {
+	if !s.enter(given, f) {
 		return unsent(errClosed())
 	}
 	defer s.leave(f)
@@ -196,7 +196,7 @@ func asError(err error) *Error {
 }
 
 // enter begins a call with the context that it was given; false: no more are made.
-func (s *stable) enter(f *flight, ctx context.Context) bool {
+func (s *stable) enter(ctx context.Context, f *flight) bool {
 	f.Begin(ctx, time.Time{}, nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()

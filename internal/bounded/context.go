@@ -24,6 +24,7 @@ type Context struct {
 	canceled bool
 	cause    error
 	watcher  func()
+	quit     chan struct{}   // closed with canceled; nil: nobody waits for that alone
 	inner    context.Context // what it has become once somebody wants to know of its end
 	end      func(cause error)
 }
@@ -46,6 +47,9 @@ func (c *Context) Cancel(cause error) {
 	c.canceled, c.cause = true, cause
 	if c.end != nil {
 		c.end(cause)
+	}
+	if c.quit != nil {
+		close(c.quit)
 	}
 	if c.watcher != nil {
 		go c.watcher() // ends by itself; who cancels may hold locks
@@ -144,6 +148,34 @@ func (c *Context) Ended() (err, cause error) {
 		return context.DeadlineExceeded, context.DeadlineExceeded
 	}
 	return nil, nil
+}
+
+// Dones are two channels, of which one at least is closed once it has ended: for who
+// waits for both, which costs less than Done where it has no deadline of its own.
+func (c *Context) Dones() (one, other <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.inner != nil || !c.deadline.IsZero() {
+		return c.becomeLocked().Done(), nil
+	}
+	if c.quit == nil {
+		c.quit = make(chan struct{})
+		if c.canceled {
+			close(c.quit)
+		}
+	}
+	return c.parent.Done(), c.quit
+}
+
+// Dones are those of ctx, if it is a [Context] or has one in it, else what its Done
+// returns, and nil.
+func Dones(ctx context.Context) (one, other <-chan struct{}) {
+	if own, ok := ctx.(interface {
+		Dones() (one, other <-chan struct{})
+	}); ok {
+		return own.Dones()
+	}
+	return ctx.Done(), nil
 }
 
 // Limit is its own deadline; zero: it has none.

@@ -22,9 +22,10 @@ var (
 func TestEnds(t *testing.T) {
 	type key struct{}
 	looks := map[string]func(ctx context.Context){
-		"nobody looked": func(context.Context) {},
-		"looked at":     func(ctx context.Context) { _ = ctx.Err() },
-		"waited for":    func(ctx context.Context) { _ = ctx.Done() },
+		"nobody looked":              func(context.Context) {},
+		"looked at":                  func(ctx context.Context) { _ = ctx.Err() },
+		"waited for":                 func(ctx context.Context) { _ = ctx.Done() },
+		"waited for by two channels": func(ctx context.Context) { _, _ = bounded.Dones(ctx) },
 	}
 	for _, tt := range []struct {
 		name       string
@@ -70,14 +71,9 @@ func TestEnds(t *testing.T) {
 					if cause := context.Cause(child); !errors.Is(cause, tt.cause) {
 						t.Errorf("what was made of it has ended because of %v, want %v", cause, tt.cause)
 					}
-					ended := false
-					select {
-					case <-c.Done():
-						ended = true
-					default:
-					}
-					if ended != (tt.err != nil) {
-						t.Errorf("who waits for it hears %v, want %v", ended, tt.err != nil)
+					one, other := bounded.Dones(c)
+					if got, want := isClosed(one) || isClosed(other), tt.err != nil; got != want || isClosed(c.Done()) != want {
+						t.Errorf("who waits for it hears %v and %v, want %v", got, isClosed(c.Done()), want)
 					}
 					if got := c.Value(key{}); got != "value" {
 						t.Errorf("of its parent's values it has %v", got)
@@ -85,6 +81,39 @@ func TestEnds(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// TestTwoChannels: of a context of package context there is one; and who waits before
+// the end hears of it.
+func TestTwoChannels(t *testing.T) {
+	for name, end := range map[string]func(c *bounded.Context, outer context.CancelFunc){
+		"it is canceled":  func(c *bounded.Context, _ context.CancelFunc) { c.Cancel(nil) },
+		"its parent ends": func(_ *bounded.Context, outer context.CancelFunc) { outer() },
+	} {
+		parent, outer := context.WithCancel(t.Context())
+		c := new(bounded.Context)
+		c.Begin(parent, time.Time{}, nil)
+		one, other := bounded.Dones(c)
+		same, none := bounded.Dones(parent)
+		if isClosed(one) || isClosed(other) || same != parent.Done() || none != nil {
+			t.Errorf("%s: it has ended before", name)
+		}
+		end(c, outer)
+		if !isClosed(one) && !isClosed(other) || c.Err() == nil {
+			t.Errorf("%s: nobody hears of it", name)
+		}
+		outer()
+		c.Cancel(nil)
 	}
 }
 

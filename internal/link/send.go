@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"busd/bus"
+	"busd/internal/bounded"
 	"busd/internal/session"
 	"busd/internal/wire"
 )
@@ -163,10 +164,12 @@ func (s *Stream) await(ctx context.Context, frame []byte, put func(s *session.Se
 	if err != nil {
 		return Answer{Err: err}
 	}
+	over, canceled := bounded.Dones(ctx)
 	select {
 	case a := <-ch:
 		return a
-	case <-ctx.Done():
+	case <-over:
+	case <-canceled:
 	}
 	if !s.giveUp(tag, request) { // it came in this moment
 		return <-ch

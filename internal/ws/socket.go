@@ -31,7 +31,7 @@ const (
 	// one write; it is held only meanwhile.
 	writeBuffer = 20 << 10
 	// maxPooled bounds the read buffers that are kept for another message.
-	maxPooled = 64 << 10
+	maxPooled = 256 << 10
 	// maxCloseReason is what fits into a close frame (RFC 6455, section 5.5).
 	maxCloseReason = 123
 )

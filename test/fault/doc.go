@@ -37,6 +37,7 @@
 //	a storm of clients at a full server      test/storm TestFullServer
 //	no more open files                       . TestNoMoreFiles
 //	a memory limit, with slow consumers      . TestSlowOnesAmongMany
+//	memory runs short, for slow consumers    . TestMemoryRunsShort
 //	memory of connections                    daemon/internal/hostile TestMemoryOfConnections
 //	a tenth of a core                        . TestLittleCPU
 //	back while the old line looks alive      . TestDeadLines, msgbus TestResumeWhileTheOldLineLooksAlive

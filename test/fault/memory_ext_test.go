@@ -41,14 +41,15 @@ func (h *host) peak() int {
 // new is let in then, the slowest are given up, those who keep up notice nothing,
 // and the server never takes more than it may.
 func TestMemoryRunsShort(t *testing.T) {
+	t.Parallel()
 	const (
-		memory     = 96 << 20
-		n          = 90           // slow ones
+		memory     = 256 << 20
+		n          = 130          // slow ones: 2 MiB is kept for each, with what it is kept in
 		each, size = 34, 32 << 10 // what is sent to each, a little more than a session keeps
 	)
 	g := newGroup(t, "memory")
 	g.write("memory.limit_in_bytes", memory)
-	h := serve(t, process.ServerConfig{Env: append([]string{"BUSD_LIMITS__MEMORY=96MiB"}, crowd...)})
+	h := serve(t, process.ServerConfig{Env: append([]string{"BUSD_LIMITS__MEMORY=256MiB"}, crowd...)})
 	g.write("cgroup.procs", h.Process().PID())
 	if limit := h.metric("busd_memory_limit_bytes"); limit != memory/100*80 {
 		t.Errorf("the runtime's limit: got %.0f, want 80 %% of %d", limit, memory)
@@ -68,6 +69,7 @@ func TestMemoryRunsShort(t *testing.T) {
 		if err := a.Send(within(t, patience), ledger.Push{Count: each, Size: size}); err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(10 * time.Millisecond) // 200 MiB in a second
 	}
 	eventually(t, "slow ones are given up", func() bool { return h.metric("busd_memory_sessions_cut_total") > 0 })
 	late := newAgent(t, h, "late", msgclient.Config{})
@@ -98,7 +100,7 @@ func TestMemoryRunsShort(t *testing.T) {
 		}
 		wantRun(t, string(a.Identity()), a.got(each), each)
 	}
-	if overflowed != cut || cut < 2 || cut > n/2 {
+	if overflowed != cut || cut < 2 || cut > n*3/4 {
 		t.Errorf("%d sessions were given up, and %d told so; want some, and all of these", cut, overflowed)
 	}
 	eventually(t, "memory is there again", func() bool { return h.metric("busd_memory_short") == 0 })

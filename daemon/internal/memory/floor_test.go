@@ -14,8 +14,13 @@ func TestPercentFor(t *testing.T) {
 		live uint64
 		want int
 	}{
-		{0, maxPercent}, {1 << 20, maxPercent},
-		{Floor / 8, 700}, {Floor / 4, 300}, {Floor / 2, 100}, {Floor, 100}, {1 << 40, 100},
+		{0, maxPercent},
+		{1 << 20, maxPercent},
+		{Floor / 8, 700},
+		{Floor / 4, 300},
+		{Floor / 2, 100},
+		{Floor, 100},
+		{1 << 40, 100},
 	} {
 		if got := percentFor(tt.live); got != tt.want {
 			t.Errorf("%d bytes in use: got %d %%, want %d", tt.live, got, tt.want)

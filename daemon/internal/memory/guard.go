@@ -19,13 +19,18 @@ const (
 )
 
 const (
-	// every is how often a guard looks.
-	every = 200 * time.Millisecond
-	// fresh is how old the last collection may be where it matters: only a
-	// collection tells what of the heap is in use and what is garbage.
-	fresh = 2 * time.Second
+	// calm is how often a guard looks, alert how often once half of the limit is
+	// taken, garbage included: a small heap is full within a few of these.
+	calm  = 200 * time.Millisecond
+	alert = 20 * time.Millisecond
+	// A collection tells what of the heap is in use and what is garbage. Where that
+	// matters the last one may be as old as it took, so many times over, so that
+	// collecting costs a tenth of a core at most, within these bounds.
+	share     = 10
+	leastPast = 50 * time.Millisecond
+	mostPast  = 2 * time.Second
 	// settle is how long what was given up may take to be let go of.
-	settle = 500 * time.Millisecond
+	settle = 100 * time.Millisecond
 )
 
 // A Level says how short memory is.
@@ -73,15 +78,17 @@ type Guard struct {
 	cut   atomic.Uint64
 
 	// Owned by Run.
-	cycles    uint64    // collections that there had been when last looked
-	collected time.Time // when that was another number
-	patience  time.Time // nobody is given up before that
+	cycles    uint64        // collections that there had been when last looked
+	collected time.Time     // when that was another number
+	past      time.Duration // how old the last one may be
+	patience  time.Time     // nobody is given up before that
+	urgent    bool          // half of the limit is taken
 }
 
 // NewGuard makes a guard, which watches as long as its Run runs.
 func NewGuard(c Config) *Guard {
 	samples := newSamples()
-	return &Guard{config: c, read: func() usage { return readUsage(samples) }, collect: runtime.GC}
+	return &Guard{config: c, read: func() usage { return readUsage(samples) }, collect: runtime.GC, past: leastPast}
 }
 
 // Run watches until ctx ends, whose error it returns.
@@ -90,12 +97,17 @@ func (g *Guard) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	tick := time.NewTicker(every)
-	defer tick.Stop()
+	timer := time.NewTimer(calm)
+	defer timer.Stop()
 	for {
 		select {
-		case now := <-tick.C:
-			g.look(now)
+		case <-timer.C:
+			g.look(time.Now())
+			if g.urgent {
+				timer.Reset(alert)
+			} else {
+				timer.Reset(calm)
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -151,11 +163,14 @@ func (g *Guard) see(now time.Time) usage {
 	if u.cycles != g.cycles {
 		g.cycles, g.collected = u.cycles, now
 	}
-	if u.held+u.rest >= g.of(EasePercent) && now.Sub(g.collected) >= fresh {
+	if u.held+u.rest >= g.of(EasePercent) && now.Sub(g.collected) >= g.past {
+		began := time.Now()
 		g.collect()
+		g.past = min(max(share*time.Since(began), leastPast), mostPast)
 		u = g.read()
 		g.cycles, g.collected = u.cycles, now
 	}
+	g.urgent = u.held+u.rest >= g.config.Limit/2
 	return u
 }
 
@@ -166,7 +181,7 @@ func (g *Guard) relieve(now time.Time, used int64) {
 	}
 	g.cut.Add(uint64(n))
 	g.patience = now.Add(settle)
-	g.collected = g.patience.Add(-fresh) // and then it shows
+	g.collected = g.patience.Add(-mostPast) // and then it shows
 	g.report(Event{Level: Cutting, Used: used, Cut: n, Freed: freed})
 }
 

@@ -25,8 +25,8 @@ build: ## build ./bin/busd
 
 # Hostile clients measure time and memory, and so run alone.
 ALONE = ./daemon/internal/hostile
-# Faults and storms keep time, and histories want many: without the race detector.
-TIMED = ./test/fault ./test/model ./test/storm
+# Faults, storms and attacks keep time, and histories want many: without the race detector.
+TIMED = ./test/fault ./test/hostile ./test/model ./test/storm
 listed = $(subst $() $(),|,$(patsubst ./%,busd/%$$,$(1)))
 
 test: vet ## all tests: race detector if a C compiler is there, vectors, e2e, a short fuzz of every target

@@ -92,7 +92,7 @@ func TestIdleConnectionCostsOneGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := bustest.NewServer(t, msgbus.Config{}, newRoom(nil))
 		synctest.Wait()
-		before := runtime.NumGoroutine()
+		before := len(goroutines())
 		conf := bustest.ClientTLS(t, bustest.DefaultPeer)
 		for i := range int64(conns) {
 			c := srv.Client(msgclient.Config{TLS: conf})
@@ -103,13 +103,12 @@ func TestIdleConnectionCostsOneGoroutine(t *testing.T) {
 		}
 		time.Sleep(10 * time.Minute) // pings, pongs and acks come and go
 		synctest.Wait()
-		if grown := runtime.NumGoroutine() - before; grown > 2*conns+5 {
+		all := goroutines()
+		if grown := len(all) - before; grown > 2*conns+5 {
 			t.Errorf("%d connections cost %d goroutines at both ends, want %d", conns, grown, 2*conns)
 		}
-		stacks := make([]byte, 8<<20)
-		stacks = stacks[:runtime.Stack(stacks, true)]
 		served := 0
-		for _, stack := range strings.Split(string(stacks), "\n\n") {
+		for _, stack := range all {
 			if strings.Contains(stack, "busd/msgbus.") {
 				served++
 			}
@@ -118,4 +117,11 @@ func TestIdleConnectionCostsOneGoroutine(t *testing.T) {
 			t.Errorf("the server has %d goroutines for %d connections", served, conns)
 		}
 	})
+}
+
+// goroutines are the stacks of all that there are: [runtime.NumGoroutine] may count dead
+// ones too.
+func goroutines() []string {
+	stacks := make([]byte, 8<<20)
+	return strings.Split(string(stacks[:runtime.Stack(stacks, true)]), "\n\n")
 }

@@ -233,8 +233,9 @@ func (c *Client) Identity() bus.Identity {
 	return c.name
 }
 
-// Contract is the service's contract, as it came with the last welcome; nil
-// before the first.
+// Contract is the service's contract, as of the last welcome; nil before the first.
+// A contract travels once: where the service has one of the same fingerprint as before,
+// its documentation is still that of before.
 func (c *Client) Contract() *schema.Schema {
 	if known := c.contract(); known != nil {
 		return known.Schema()

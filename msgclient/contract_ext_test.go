@@ -290,3 +290,23 @@ func TestNumbersSurvive(t *testing.T) {
 		t.Error("n took a bool: it is no int")
 	}
 }
+
+// Clients that are given the same document share what was read of it; one that
+// differs in documentation alone is another, though its fingerprint is the same.
+func TestContractsAreShared(t *testing.T) {
+	t.Parallel()
+	documented := func(port, doc string) *msgclient.Client {
+		svc := &msgbus.Service{Schema: schema.MustNew("Test/Shared", schema.Of[Ping](schema.FromService).WithDoc(doc))}
+		return bustest.NewServer(t, msgbus.Config{}, svc).Connect(msgclient.Config{URL: "wss://" + bustest.Host + ":" + port + "/Test/Shared"})
+	}
+	a, b, other := documented("1", "measures"), documented("2", "measures"), documented("3", "something else")
+	if a.Contract() != b.Contract() {
+		t.Error("each of two clients has read the same document")
+	}
+	if other.Contract().Fingerprint() != a.Contract().Fingerprint() {
+		t.Fatal("documentation is part of the fingerprint")
+	}
+	if m, _ := other.Contract().Message("Ping"); m.Doc != "something else" {
+		t.Errorf("got the documentation %q, want that of the welcome", m.Doc)
+	}
+}

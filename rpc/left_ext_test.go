@@ -219,3 +219,44 @@ func TestStuckMethodsHoldUpNobody(t *testing.T) {
 		}
 	})
 }
+
+// TestStuckMethodsEndNothingLate: a caller that takes its call back, and the end of the
+// session, leave a method behind at once.
+func TestStuckMethodsEndNothingLate(t *testing.T) {
+	for name, leave := range map[string]func(cancel context.CancelFunc, svc *msgbus.Service){
+		"it is taken back": func(cancel context.CancelFunc, _ *msgbus.Service) { cancel() },
+		"the session ends": func(_ context.CancelFunc, svc *msgbus.Service) {
+			svc.Conns()[0].Drop(bus.CodeSlowConsumer, "it does not keep up")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := rpc.NewService("Test/Stuck")
+				s.Allow = access.Authenticated
+				g := make(chan struct{})
+				rpc.Export(s, "deafly", func() { <-g })
+				svc := &msgbus.Service{Methods: s}
+				srv := bustest.NewServer(t, msgbus.Config{}, svc)
+				c, err := msgclient.New(msgclient.Config{URL: srv.URL(), TLS: bustest.ClientTLS(t, "agent"), DialContext: srv.DialContext})
+				if err != nil {
+					t.Fatal(err)
+				}
+				bustest.Run(t, c)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				go func() { _, _ = c.Call(ctx, "deafly", nil) }()
+				synctest.Wait()
+				leave(cancel, svc)
+				synctest.Wait()
+				if m := s.Stats().Methods[3]; m.LeftBehind != 1 || m.Running != 1 {
+					t.Errorf("%d are left behind, %d run, want 1 and 1", m.LeftBehind, m.Running)
+				}
+				close(g)
+				synctest.Wait()
+				if running := s.Stats().Running; running != 0 {
+					t.Errorf("%d calls run, want none", running)
+				}
+			})
+		})
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"busd/bus"
 )
@@ -192,4 +193,12 @@ func TestLeaveTooLate(t *testing.T) {
 			t.Errorf("%d calls were handled, and failed %v; want 5 whose contexts have ended", len(gone), failed)
 		}
 	})
+}
+
+// What a call that waits is said to take is what it takes.
+func TestCallSize(t *testing.T) {
+	t.Parallel()
+	if got := unsafe.Sizeof(incomingCall{}); got != callSize {
+		t.Errorf("a call takes %d bytes, want %d", got, callSize)
+	}
 }

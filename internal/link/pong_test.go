@@ -43,6 +43,8 @@ func TestWhoAnswersPings(t *testing.T) {
 		peer.write(wire.AppendAck(nil, f.N, 0))
 		pings(true, "after the ack")
 		a.Drop(bus.Errorf(bus.CodeGoingAway, "over"))
-		pings(false, "at the end")
+		if a.link.answers("there?") {
+			t.Error("the reader answers on a link that ends")
+		}
 	})
 }

@@ -240,7 +240,7 @@ func (s *Socket) writeControl(kind byte, payload string) error {
 		return writeError(err)
 	}
 	b[1] |= maskBit
-	b = binary.LittleEndian.AppendUint32(b, rand.Uint32()) // of a generator that nobody can predict
+	b = binary.LittleEndian.AppendUint32(b, rand.Uint32()) //nolint:gosec // the runtime's generator, which nobody can predict
 	mask := [maskSize]byte(b[2:])
 	for i := range len(payload) {
 		b = append(b, payload[i]^mask[i%maskSize])

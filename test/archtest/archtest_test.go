@@ -109,6 +109,8 @@ var table = map[string]room{
 	// The ledger is a service like any other, and ledgerd a program.
 	"test/fault/ledger":         {[]string{"bus", "access", "schema", "msgbus"}, nil},
 	"test/fault/ledger/ledgerd": {[]string{"daemon", "test/fault/ledger"}, nil},
+	// The victim of attacks is a program, too.
+	"test/hostile/victim": {[]string{"daemon", "access", "msgbus", "rpc", "schema"}, nil},
 
 	"examples/...": {[]string{"bus", "access", "schema", "msgbus", "msgclient", "rpc", "rpc/rpcclient", "bustest", "daemon", "examples/pingpong", "examples/inventory"}, []string{zap}},
 }

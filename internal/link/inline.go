@@ -18,6 +18,10 @@ const looks = 4
 // readsOn is how long a handler, or a write, may keep the reader from reading.
 const readsOn = (looks + 1) * patience
 
+// shyTime is for how long a reader only reads after a handler took its time: others
+// may well do so too, and what comes behind them is not to wait each time.
+const shyTime = time.Second
+
 // maxCorked is how many frames may wait for the reader to write them. Measured:
 // with many more the peer has nothing to do meanwhile.
 const maxCorked = 128
@@ -38,6 +42,7 @@ type inline struct {
 	active bool        // it is set; else readers only read
 	moved  bool        // something went on since the watch last looked
 	still  int         // how often it has looked since something did
+	shy    time.Time   // until then readers only read; zero: there is no such time
 	reader *Link       // whose reader has read something and not come back to read more; nil: none
 	away   bool        // it handles or writes, and its link knows how to read on
 	corked int         // frames that wait for it to write them
@@ -92,6 +97,12 @@ func (l *Link) handlesLocked() bool {
 	if s.link != l || l.ending != nil || s.inbox.delivering || !s.deliverableLocked() || (in.reader != nil && in.reader != l) {
 		return false
 	}
+	if !in.shy.IsZero() {
+		if time.Now().Before(in.shy) {
+			return false
+		}
+		in.shy = time.Time{}
+	}
 	return in.active || s.watchLocked()
 }
 
@@ -130,6 +141,7 @@ func (s *Stream) look() {
 		in.still, in.moved = 0, false
 	}
 	if in.away && in.still >= looks {
+		in.shy = time.Now().Add(shyTime)
 		s.handOverLocked()
 	}
 	if in.still > 0 && in.reader == nil {

@@ -110,6 +110,52 @@ func TestReadingGoesOn(t *testing.T) {
 	}
 }
 
+// A handler that took its time costs what comes behind it time once: for a while the
+// reader only reads.
+func TestReaderIsShy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const takes = 50 * time.Millisecond
+		hb := &handlers{handle: func(context.Context, *end, *Incoming) error {
+			time.Sleep(takes)
+			return nil
+		}}
+		a, b := pair(t, nil, hb, options{})
+		sent := uint64(0)
+		behind := func() time.Duration { // how long the last of some that come together waits to be read
+			t.Helper()
+			for range 4 {
+				if err := a.Send(t.Context(), dataFrame(1, "")); err != nil {
+					t.Fatal(err)
+				}
+				sent++
+			}
+			synctest.Wait()
+			begin := time.Now()
+			if err := a.Send(t.Context(), dataFrame(1, "")); err != nil {
+				t.Fatal(err)
+			}
+			for sent++; b.Seen() < sent; {
+				time.Sleep(patience / 10)
+			}
+			waited := time.Since(begin)
+			time.Sleep(6 * takes) // until all are handled
+			return waited
+		}
+		if first := behind(); first == 0 || first > readsOn+patience/10 {
+			t.Errorf("behind the first that takes its time it waited %s, want up to %s", first, readsOn)
+		}
+		for range 2 {
+			if next := behind(); next > patience/10 {
+				t.Errorf("behind the next it waited %s, want it read at once", next)
+			}
+		}
+		time.Sleep(shyTime)
+		if again := behind(); again == 0 || again > readsOn+patience/10 {
+			t.Errorf("after %s it waited %s, want up to %s", shyTime, again, readsOn)
+		}
+	})
+}
+
 // A reader that writes what its handlers sent, to a peer that takes nothing, reads on.
 func TestReaderThatWritesReadsOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

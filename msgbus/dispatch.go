@@ -18,8 +18,8 @@ import (
 type dispatch struct {
 	conn *Conn
 	log  *zap.Logger // the server's
-	// ended is when the last message was handled of those handled one at a time.
-	// It belongs to whoever handles them.
+	// ended is when the last message was handled of those handled one at a time; 0:
+	// that is not known. It belongs to whoever handles them.
 	ended time.Duration
 }
 
@@ -60,6 +60,11 @@ func (d *dispatch) Handle(ctx context.Context, in *link.Incoming) error {
 	}
 	s := d.conn.service
 	h := s.byIndex[in.Message.Index()]
+	alone := h == nil || h.atOnce == 1
+	begin := time.Duration(0)
+	if alone {
+		begin = d.take(in)
+	}
 	if h == nil {
 		return bus.Errorf(bus.CodeUnimplemented, "nobody handles message %s here", in.Message.Name())
 	}
@@ -67,23 +72,27 @@ func (d *dispatch) Handle(ctx context.Context, in *link.Incoming) error {
 		return denied
 	}
 	d.conn.in.Add(1)
-	begin := d.begin(in)
+	if begin == 0 {
+		begin = clock()
+	}
 	err := h.call(&handling{Context: ctx, conn: d.conn, kind: in.Kind, n: in.N}, d.conn, in.Body)
 	end := clock()
 	s.stats.handled(in.Message, in.Size, end-begin)
-	if h.atOnce == 1 {
+	if alone && err == nil {
 		d.ended = end
 	}
 	return err
 }
 
-// begin says when the handling of a message begins. Reading the clock is a tenth of
-// what a small message costs, and one that follows another begins as that ends.
-func (d *dispatch) begin(in *link.Incoming) time.Duration {
-	if in.Follows && d.ended != 0 {
-		return d.ended
+// take says when the handling of a message begins, if that is known. Reading the clock
+// is a tenth of what a small message costs, and one that follows another begins as
+// that ended, if it ended well.
+func (d *dispatch) take(in *link.Incoming) (begin time.Duration) {
+	if in.Follows {
+		begin = d.ended
 	}
-	return clock()
+	d.ended = 0
+	return begin
 }
 
 // AtOnce tells how many of a message the service handles at a time.

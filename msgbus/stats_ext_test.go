@@ -125,3 +125,41 @@ func goroutines() []string {
 	stacks := make([]byte, 8<<20)
 	return strings.Split(string(stacks[:runtime.Stack(stacks, true)]), "\n\n")
 }
+
+// A handling begins as the one before it ended, where that ended well; after one that
+// panicked, and after idle hours, it begins as it begins.
+func TestHandlingTimes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		svc := &msgbus.Service{Schema: room}
+		msgbus.Handle(svc, func(_ context.Context, _ *msgbus.Conn, m Job) error {
+			time.Sleep(time.Millisecond)
+			if m.Do == "panic" {
+				panic("as meant")
+			}
+			return nil
+		}).KeepOnError()
+		srv := bustest.NewServer(t, msgbus.Config{}, svc)
+		clients, _ := audience(t, srv, 1)
+		const jobs = 12
+		for i := range jobs {
+			job := Job{}
+			if i == 6 {
+				job.Do = "panic"
+			}
+			if err := clients[0].Send(t.Context(), job); err != nil {
+				t.Fatal(err)
+			}
+			if i == 4 {
+				time.Sleep(time.Hour)
+				_ = clients[0].SendHandled(t.Context(), Job{}) // whatever keeps connections has had its turn
+			}
+		}
+		time.Sleep(time.Second)
+		for _, m := range srv.Stats()[0].Messages {
+			if m.Message == "Job" && m.LatencySum != jobs*time.Millisecond { // the panicking one is not counted, the one more is
+				t.Errorf("%d handlings took %s, want %s", jobs, m.LatencySum, jobs*time.Millisecond)
+			}
+		}
+	})
+}

@@ -81,12 +81,16 @@ func (d *dispatch) await(ctx context.Context) error {
 	select {
 	case <-d.conn.ready:
 	default:
+		d.conn.session.stream.Waits(ctx) // OnConnect may want what comes behind
 		if err := d.client.settled(ctx, d.conn); err != nil {
 			return err
 		}
 	}
-	if !d.client.turn.take(ctx.Done()) {
-		return context.Cause(ctx)
+	if !d.client.turn.tryTake() {
+		d.conn.session.stream.Waits(ctx)
+		if !d.client.turn.take(ctx.Done()) {
+			return context.Cause(ctx)
+		}
 	}
 	if ctx.Err() != nil { // the client may be closed, and waits for no handler any more
 		d.client.turn.giveBack()

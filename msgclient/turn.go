@@ -22,7 +22,7 @@ func newTurn() turn { return turn{given: make(chan struct{}, 1)} }
 // take waits until the turn is there to be taken, or done is closed: then it returns
 // false.
 func (t *turn) take(done <-chan struct{}) bool {
-	if t.state.CompareAndSwap(turnFree, turnTaken) {
+	if t.tryTake() {
 		return true
 	}
 	// Who has waited leaves it awaited: others may wait still.
@@ -35,6 +35,9 @@ func (t *turn) take(done <-chan struct{}) bool {
 	}
 	return true
 }
+
+// tryTake is take that does not wait.
+func (t *turn) tryTake() bool { return t.state.CompareAndSwap(turnFree, turnTaken) }
 
 // giveBack ends the turn.
 func (t *turn) giveBack() {

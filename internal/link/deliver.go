@@ -81,9 +81,13 @@ func (s *Stream) handleWaitingLocked(l *Link) {
 			s.deliverBesideLocked(in)
 		} else {
 			in.Follows = follows
+			if reads {
+				s.inline.moved = true
+				s.inline.steps++
+			}
 			s.deliverOneLocked(in)
 		}
-		follows = atOnce == 1
+		follows = atOnce == 1 && in.Kind == wire.Data && in.Fault == nil // an answer may have waited for room
 	}
 }
 
@@ -141,7 +145,6 @@ func (s *Stream) atOnceLocked(in *Incoming) int {
 func (s *Stream) deliverOneLocked(in *Incoming) {
 	l := s.carrier
 	l.running++
-	s.inline.moved = true
 	defer l.ranLocked() // also if the handler ends its goroutine
 	l.handleLocked(in)
 }

@@ -13,7 +13,8 @@ import (
 // An Incoming is a message or a call from the peer on its way to the handler.
 type Incoming struct {
 	Kind wire.Kind
-	// Follows tells that it is handled right after the one before it.
+	// Follows tells that it is handled right after the one before it was, which was
+	// a one-way message.
 	Follows bool
 	N       uint64        // its number
 	Message *wire.Message // nil: the contract has no such message, or it is a call

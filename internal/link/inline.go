@@ -15,7 +15,12 @@ const patience = 2 * time.Millisecond
 // taken for a handler that does.
 const looks = 4
 
-// readsOn is how long a handler, or a write, may keep the reader from reading.
+// brisk is how many messages a reader must handle between two looks not to be taken
+// for one whose handlers take their time: as much as a peer's credit allows is handled
+// within two seconds then, and what comes behind it is not late.
+const brisk = 16
+
+// readsOn is how long handlers, or a write, may keep the reader from reading.
 const readsOn = (looks + 1) * patience
 
 // shyTime is for how long a reader only reads after a handler took its time: others
@@ -40,7 +45,8 @@ type inline struct {
 	ended  time.Time   // when a deliverer last had nothing more to handle
 	watch  *time.Timer // nil: there was never one
 	active bool        // it is set; else readers only read
-	moved  bool        // something went on since the watch last looked
+	moved  bool        // the reader did something since the watch last looked
+	steps  int         // messages that it handled since then
 	still  int         // how often it has looked since something did
 	shy    time.Time   // until then readers only read; zero: there is no such time
 	reader *Link       // whose reader has read something and not come back to read more; nil: none
@@ -73,6 +79,7 @@ func (l *Link) handle(rest []byte, err error) (reads bool) {
 			s.handOverLocked()
 		default:
 			in.away, reads = false, true
+			l.rest, l.failed = nil, nil // what was read may be large
 			if len(rest) == 0 || err != nil {
 				in.reader = nil
 				s.wakeCorkedLocked() // others may have left something while it wrote
@@ -127,19 +134,20 @@ func (l *Link) beginLocked() {
 	if in.active && in.reader == nil {
 		in.reader = l
 	}
-	in.moved = true
+	in.moved = in.moved || in.reader == l
 }
 
 // look is the watch. It sees to it that neither the peer nor what was sent waits for
-// a handler that takes its time.
+// handlers that take their time.
 func (s *Stream) look() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	in := &s.inline
 	s.wakeCorkedLocked()
-	if in.still++; in.moved {
-		in.still, in.moved = 0, false
+	if in.still++; in.moved && (!in.away || in.steps >= brisk) {
+		in.still = 0
 	}
+	in.moved, in.steps = false, 0
 	if in.away && in.still >= looks {
 		in.shy = time.Now().Add(shyTime)
 		s.handOverLocked()
@@ -159,7 +167,17 @@ func (s *Stream) handOverLocked() {
 	l := in.reader
 	in.reader, in.away = nil, false
 	l.turn++
-	go l.read(l.rest, l.failed)
+	rest, failed := l.rest, l.failed
+	l.rest, l.failed = nil, nil
+	go l.read(rest, failed)
+}
+
+// Waits is for a handler that is going to wait, with its context: the reading does not
+// wait for it.
+func (s *Stream) Waits(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waitsLocked(ctx)
 }
 
 // waitsLocked is for who waits for the peer, with ctx: he holds nothing back.

@@ -83,15 +83,6 @@ func TestMemoryRunsShort(t *testing.T) {
 			late = next
 		}
 	}
-	for i := 0; i < 100 && h.metric("busd_memory_sessions_cut_total") == 0; i++ {
-		time.Sleep(100 * time.Millisecond)
-	}
-	_, m, _ := h.Get(within(t, patience), "/metrics")
-	for line := range strings.Lines(m) {
-		if strings.Contains(line, "busd_mem") || strings.Contains(line, "queue_bytes") || strings.HasPrefix(line, "busd_refused") || strings.HasPrefix(line, "go_memstats") || strings.HasPrefix(line, "busd_conn") {
-			t.Log(line)
-		}
-	}
 	eventually(t, "slow ones are given up", func() bool { return h.metric("busd_memory_sessions_cut_total") > 0 })
 	if late == nil {
 		t.Fatal("nobody was refused while memory was short")

@@ -5,7 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
-	"sync/atomic"
+	"sync"
 )
 
 // Floor is how large the heap may always grow before it is collected, in bytes. The
@@ -25,7 +25,7 @@ const (
 	step = 20
 )
 
-// KeepFloor sees to [Floor] until stop is called, which returns at once. gogc is the
+// KeepFloor sees to [Floor] until stop is called, which returns at once, and may be called again. gogc is the
 // environment's GOGC: if it says anything, that holds, and nothing is done. The limit
 // that [SetLimit] sets goes before the floor. One at a time may be kept.
 func KeepFloor(gogc string) (stop func()) {
@@ -35,27 +35,31 @@ func KeepFloor(gogc string) (stop func()) {
 	f := &floor{percent: defaultPercent, live: []metrics.Sample{{Name: "/gc/heap/live:bytes"}}}
 	f.adjust()
 	f.watch()
-	return func() {
-		if !f.stopped.Swap(true) {
-			debug.SetGCPercent(defaultPercent)
-		}
-	}
+	return f.stop
 }
 
-// floor sets the percentage after each collection. But for stopped it belongs to the
-// goroutine of finalizers.
+// floor sets the percentage after each collection.
 type floor struct {
+	mu      sync.Mutex
 	percent int
 	live    []metrics.Sample
-	stopped atomic.Bool
+	stopped bool
+}
+
+func (f *floor) stop() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.stopped {
+		f.stopped = true
+		debug.SetGCPercent(defaultPercent)
+	}
 }
 
 // watch calls adjust after the next collection, and so on: a finalizer of what nobody
 // has runs after each.
 func (f *floor) watch() {
 	runtime.SetFinalizer(&mark{f}, func(m *mark) {
-		if !m.floor.stopped.Load() {
-			m.floor.adjust()
+		if m.floor.adjust() {
 			m.floor.watch()
 		}
 	})
@@ -64,17 +68,21 @@ func (f *floor) watch() {
 // A mark is what nobody has.
 type mark struct{ floor *floor }
 
-// adjust sets the percentage that lets the heap grow to the floor.
-func (f *floor) adjust() {
+// adjust sets the percentage that lets the heap grow to the floor, or returns false
+// once it was stopped.
+func (f *floor) adjust() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stopped {
+		return false
+	}
 	metrics.Read(f.live)
 	want := percentFor(f.live[0].Value.Uint64())
-	if want-f.percent < step && f.percent-want < step && want != defaultPercent {
-		return
-	}
-	if want != f.percent {
+	if change := max(want-f.percent, f.percent-want); change >= step || (change > 0 && want == defaultPercent) {
 		f.percent = want
 		debug.SetGCPercent(want)
 	}
+	return true
 }
 
 // percentFor returns how much a heap with so many bytes in use may grow, in percent.

@@ -131,14 +131,14 @@ func goroutines() []string {
 func TestHandlingTimes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		svc := &msgbus.Service{Schema: room}
-		msgbus.Handle(svc, func(_ context.Context, _ *msgbus.Conn, m Job) error {
+		svc := newRoom(func(_ context.Context, _ *msgbus.Conn, m Job) error {
 			time.Sleep(time.Millisecond)
 			if m.Do == "panic" {
 				panic("as meant")
 			}
 			return nil
-		}).KeepOnError()
+		})
+		svc.KeepOnError = true
 		srv := bustest.NewServer(t, msgbus.Config{}, svc)
 		clients, _ := audience(t, srv, 1)
 		const jobs = 12

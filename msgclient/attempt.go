@@ -142,8 +142,7 @@ func (c *Client) greet(l *line, move bool) (conn *connection, head []byte, err e
 		Features: []string{wire.FeatureResume, wire.FeatureMove},
 		Client:   wire.Program{Name: c.cfg.Name, Version: c.cfg.Version},
 	}
-	at := l.target.url.String()
-	known := c.held(at)
+	known := c.contract()
 	if known != nil {
 		hello.Fingerprint = known.Schema().Fingerprint()
 	}
@@ -181,7 +180,6 @@ func (c *Client) greet(l *line, move bool) (conn *connection, head []byte, err e
 	if err != nil {
 		return nil, nil, err
 	}
-	contractsAt.put(at, held.contract)
 	head = append(head, answer[f.Size:]...)
 	return c.connected(l, welcome, held, uint64(hello.Seen)), head, nil
 }

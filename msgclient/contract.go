@@ -11,9 +11,9 @@ import (
 	"busd/schema"
 )
 
-// The contracts in use in this process: by the whole text of their documents,
-// documentation included, and by the URL where a client was last given them.
-var contractsByText, contractsAt contractShelf
+// contractsByText are the contracts in use in this process, by the whole text of their
+// documents, documentation included.
+var contractsByText contractShelf
 
 // A contractShelf keeps contracts for as long as anybody uses them, so that the many
 // clients of one service share one. Measured: to read it was a third of what
@@ -65,15 +65,6 @@ func contractOf(document string) (*wire.Contract, error) {
 	c := wire.Compile(parsed)
 	contractsByText.put(document, c)
 	return c, nil
-}
-
-// held returns the contract that the service at a URL need not send again: the one
-// that this client was given last, or another client there. It may be nil.
-func (c *Client) held(at string) *wire.Contract {
-	if known := c.contract(); known != nil {
-		return known
-	}
-	return contractsAt.get(at)
 }
 
 // accept takes the contract of a welcome, or the one held already, and sees

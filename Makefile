@@ -110,10 +110,10 @@ sbom: build ## what ./bin/busd is made of, as CycloneDX, into ./bin/busd.cdx.jso
 
 reproducible: ## build twice, in other directories and from nothing, and compare: some minutes
 	@dir="$$(mktemp -d)"; trap 'chmod -R u+w "$$dir"; rm -rf "$$dir"' EXIT; \
-	for one in a/sources b/elsewhere/sources; do \
-		mkdir -p "$$dir/$$one"; git ls-files -co --exclude-standard -z | xargs -0 cp --parents -t "$$dir/$$one" 2>/dev/null || true; \
-		(cd "$$dir/$$one" && GOCACHE="$$dir/$$one/../cache" $(BUILD) -o "$$dir/$$one/../busd" ./cmd/busd); \
-	done; \
+	mkdir -p "$$dir/a/sources" "$$dir/b/elsewhere"; \
+	git ls-files -co --exclude-standard -z | xargs -0 cp --parents -t "$$dir/a/sources" 2>/dev/null || true; \
+	cp -r "$$dir/a/sources" "$$dir/b/elsewhere/sources"; \
+	for one in a b/elsewhere; do (cd "$$dir/$$one/sources" && GOCACHE="$$dir/$$one/cache" $(BUILD) -o ../busd ./cmd/busd); done; \
 	sha256sum "$$dir/a/busd" "$$dir/b/elsewhere/busd"; cmp "$$dir/a/busd" "$$dir/b/elsewhere/busd" && echo "the same"
 
 tidy: ## go mod tidy, and check what was downloaded

@@ -5,12 +5,14 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -121,6 +123,31 @@ func TestRequestsNobodySees(t *testing.T) {
 	})
 	want("request", 3)
 	want("silent", 1)
+}
+
+// Who asks the admin listener and does not go on hinders nobody.
+func TestSlowOperator(t *testing.T) {
+	t.Parallel()
+	r := start(t, "", cli.ServeOptions{Dev: true}, newService("Test/One", nil))
+	for said, limit := range map[string]time.Duration{
+		"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n":                                        adminHeaderTimeout,
+		"POST /drain HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n":               adminReadTimeout,
+		"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + strings.Repeat("x", 16<<10) + "\r\n\r\n": 0,
+	} {
+		began := time.Now()
+		c, err := net.Dial("tcp", r.admin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, said); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, c) // to its end
+		if took := time.Since(began); took < limit-time.Second || took > limit+5*time.Second {
+			t.Errorf("%.40q: closed after %s, want %s", said, took, limit)
+		}
+	}
 }
 
 // The bounds of connections are of the process, however many listeners it has.

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -111,6 +112,40 @@ func TestReadiness(t *testing.T) {
 	a.SetPhase(admin.Serving)
 	h = a.Handler(false)
 	expect(http.StatusServiceUnavailable, "memory is short")
+}
+
+// So many scrapes at a time are answered, and others told that it is too much.
+func TestScrapesAtOnce(t *testing.T) {
+	t.Parallel()
+	const most = 4
+	inside, release := make(chan struct{}, 2*most), make(chan struct{})
+	a := admin.New(admin.Config{
+		Services: func() []msgbus.ServiceStats {
+			inside <- struct{}{}
+			<-release
+			return nil
+		},
+		Calls: func() []rpc.ServiceStats { return nil }, Transport: func() admin.Transport { return admin.Transport{} },
+		CertificateEnd: time.Now, LogLines: func() admin.LogLines { return admin.LogLines{} }, Memory: func() admin.Memory { return admin.Memory{} },
+		SessionsAtRest: func() (int, int) { return 0, 0 }, Overflowed: func() uint64 { return 0 },
+	})
+	h := a.Handler(false)
+	var scrapes sync.WaitGroup
+	for range most {
+		scrapes.Go(func() {
+			if status, _ := get(t, h, "x", "/metrics"); status != http.StatusOK {
+				t.Errorf("got %d", status)
+			}
+		})
+	}
+	for range most {
+		<-inside
+	}
+	if status, _ := get(t, h, "x", "/metrics"); status != http.StatusServiceUnavailable {
+		t.Errorf("one more: got %d, want 503", status)
+	}
+	close(release)
+	scrapes.Wait()
 }
 
 func TestMetrics(t *testing.T) {

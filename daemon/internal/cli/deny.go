@@ -143,6 +143,9 @@ func (p *app) denyChange(use, path, short, example string) *cobra.Command {
 				return p.printJSON(came)
 			}
 			p.sayDenied(use == "add", came)
+			if use == "add" && came.Connections == 0 && d.Name != "" && !strings.ContainsAny(d.Name, ":/*") {
+				p.note("names have their kind before them, as dns:%s, unless tls.peer_name pins one kind", d.Name)
+			}
 			return nil
 		},
 	}

@@ -25,6 +25,7 @@ const (
 	upgraded               // the WebSocket is open
 	welcomed               // the hello is answered
 	sessioned              // the same, with a session that outlives its line
+	busy                   // of a crowd: welcomed, has sent all that it may, and reads nothing
 )
 
 // client is a client of bytes.

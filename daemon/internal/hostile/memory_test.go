@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -26,8 +27,19 @@ const (
 	envCrowdKey  = "BUSD_HOSTILE_CROWD_KEY"
 )
 
-// crowdSize is how many connections are measured at a time.
-const crowdSize = 400
+// What a connection may cost the server, in bytes; docs/limits.md states it.
+const (
+	beforeAuthentication = 64 << 10
+	idleConnection       = 32 << 10
+	// of the smallest messages that there are; larger ones cost half or less
+	busyConnection = 10 << 20
+)
+
+// How many connections are measured at a time.
+const (
+	crowdSize = 400
+	busySize  = 100
+)
 
 func playCrowd() error {
 	var at point
@@ -36,7 +48,10 @@ func playCrowd() error {
 	if _, err := fmt.Sscan(os.Getenv(envCrowd), &at, &n, &addr); err != nil {
 		return err
 	}
-	s := &stack{addr: addr}
+	s, path := &stack{addr: addr}, pingPath
+	if at == busy {
+		path = bytePath
+	}
 	if at > tlsNobody || at == tlsOpen {
 		var err error
 		if s.good, err = tls.X509KeyPair([]byte(os.Getenv(envCrowdCert)), []byte(os.Getenv(envCrowdKey))); err != nil {
@@ -53,7 +68,7 @@ func playCrowd() error {
 		if err != nil {
 			return err
 		}
-		c := &client{stack: s, path: pingPath, instance: strconv.Itoa(i), raw: raw, conn: raw}
+		c := &client{stack: s, path: path, instance: strconv.Itoa(i), raw: raw, conn: raw}
 		if err := c.join(at); err != nil {
 			return err
 		}
@@ -85,8 +100,13 @@ func (c *client) join(at point) error {
 		return nil
 	}
 	c.message(hello(c.instance))
-	_, _, err := c.readFrame()
-	return err
+	if _, _, err := c.readFrame(); err != nil || at != busy {
+		return err
+	}
+	// One is handled for ever, and behind it waits as much as the credit allows, in
+	// messages that are as small as can be.
+	c.message(c.data("Stay", dict()), repeatRequests(c, 1<<20/64-2))
+	return c.err
 }
 
 // footprint is the memory of the process that connections can be blamed for.
@@ -109,17 +129,17 @@ func TestMemoryOfConnections(t *testing.T) {
 		at      point
 		ceiling uint64
 	}{
-		{"silent TCP", tcpOpen, 64 << 10},
-		{"after TLS, as nobody", tlsNobody, 64 << 10},
-		{"after TLS, before the request", tlsOpen, 64 << 10},
-		{"before the hello", upgraded, 64 << 10},
-		{"idle", welcomed, 32 << 10},
+		{"silent TCP", tcpOpen, beforeAuthentication},
+		{"after TLS, as nobody", tlsNobody, beforeAuthentication},
+		{"after TLS, before the request", tlsOpen, beforeAuthentication},
+		{"before the hello", upgraded, beforeAuthentication},
+		{"idle", welcomed, idleConnection},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := newStackWith(t, times{patience, patience, patience, patience, 3 * patience})
 			heap, stacks := footprint()
 			resident := rss()
-			stop := s.startCrowd(t, row.at)
+			stop := s.startCrowd(t, row.at, crowdSize)
 			if !eventually(10*time.Second, func() bool { return s.gate.Stats().Open >= crowdSize }) {
 				stop()
 				t.Fatalf("open connections: got %d, want %d", s.gate.Stats().Open, crowdSize)
@@ -140,10 +160,51 @@ func TestMemoryOfConnections(t *testing.T) {
 	}
 }
 
+// TestMemoryOfBusyConnections measures what one connection costs whose client sends
+// all that it may, reads nothing, and is sent as much as is kept for it.
+func TestMemoryOfBusyConnections(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts other processes")
+	}
+	const patience = time.Minute
+	s := newStackWith(t, times{patience, patience, patience, patience / 2, 3 * patience})
+	heap, stacks := footprint()
+	stop := s.startCrowd(t, busy, busySize)
+	defer stop()
+	if !eventually(20*time.Second, func() bool { return s.running.Load() == busySize }) {
+		t.Fatalf("handlers that run: got %d, want one for each of %d", s.running.Load(), busySize)
+	}
+	const piece = 32 << 10
+	for range 1<<20/piece - 1 { // one more would be too much
+		if err := s.bytes.Broadcast(t.Context(), Noise{Pad: make([]byte, piece)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waits := func() (n int) {
+		for _, st := range s.bus.Stats() {
+			n += st.Queued
+		}
+		return n
+	}
+	if n := waits(); len(s.bytes.Conns()) != busySize || n < busySize*(1<<20-2*piece) {
+		t.Fatalf("%d connections, for which %s wait: want %d, and nearly 1 MiB for each", len(s.bytes.Conns()), mib(uint64(n)), busySize)
+	}
+	heapNow, stacksNow := footprint()
+	each := (heapNow - heap + stacksNow - stacks) / busySize
+	t.Logf("busy: %.1f KiB each (heap %.1f, stacks %.1f)", kib(each), kib((heapNow-heap)/busySize), float64(int64(stacksNow-stacks))/1024/busySize)
+	if each > busyConnection {
+		t.Errorf("one connection costs %.1f KiB, want at most %.1f", kib(each), kib(busyConnection))
+	}
+	stop()
+	if !eventually(10*time.Second, func() bool { return s.gate.Stats().Open <= 1 }) {
+		t.Errorf("open connections: got %d, want the innocent one only", s.gate.Stats().Open)
+	}
+}
+
 func kib(n uint64) float64 { return float64(n) / 1024 }
 
 // startCrowd starts a process of clients and returns what ends it.
-func (s *stack) startCrowd(t *testing.T, at point) (stop func()) {
+func (s *stack) startCrowd(t *testing.T, at point, size int) (stop func()) {
 	t.Helper()
 	key, err := x509.MarshalPKCS8PrivateKey(s.good.PrivateKey)
 	if err != nil {
@@ -151,7 +212,7 @@ func (s *stack) startCrowd(t *testing.T, at point) (stop func()) {
 	}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(),
-		fmt.Sprintf("%s=%d %d %s", envCrowd, at, crowdSize, s.addr),
+		fmt.Sprintf("%s=%d %d %s", envCrowd, at, size, s.addr),
 		envCrowdCert+"="+string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.good.Certificate[0]})),
 		envCrowdKey+"="+string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
 	cmd.Stderr = os.Stderr
@@ -166,10 +227,10 @@ func (s *stack) startCrowd(t *testing.T, at point) (stop func()) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	stop = func() {
+	stop = sync.OnceFunc(func() {
 		_ = in.Close()
 		_ = cmd.Wait() // it has said what went wrong
-	}
+	})
 	if line, err := bufio.NewReader(out).ReadString('\n'); strings.TrimSpace(line) != "ready" {
 		stop()
 		t.Fatalf("the crowd: %q, %v", line, err)

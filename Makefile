@@ -7,7 +7,7 @@ SHELL := bash
 RACE := $(shell command -v cc >/dev/null 2>&1 && echo -race)
 export CGO_ENABLED := $(if $(RACE),1,0)
 TESTFLAGS ?= -timeout 15m
-FUZZTIME ?= 3s
+FUZZTIME ?= 2s
 BENCHTIME ?= 1s
 COUNT ?= 5
 TOOL = go tool -modfile=tools/go.mod
@@ -57,7 +57,7 @@ fix: ## format, and fix what the linters can
 	$(TOOL) golangci-lint run --fix ./...
 
 # Go runs one fuzz target at a time; minimising for a minute looks like a hang.
-fuzz: ## every fuzz target for FUZZTIME (3s each; make fuzz FUZZTIME=1h for long)
+fuzz: ## every fuzz target for FUZZTIME (2s each; make fuzz FUZZTIME=1h for long)
 	@grep -rlE '^func Fuzz' --include='*_test.go' . | sort | while read -r file; do \
 		for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*).*/\1/p' "$$file"); do \
 			echo "fuzz $$(dirname "$$file") $$target"; \

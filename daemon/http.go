@@ -39,13 +39,15 @@ func (s *server) newHTTP(l config.Listener) *http.Server {
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	web := &http.Server{
-		Handler:           &shedding{s.guard.Short, s.logs.Named("http"), s.handler(l), &s.shed},
+		Handler:           closesAfterChunks(&shedding{s.guard.Short, s.logs.Named("http"), s.handler(l), &s.shed}),
 		ReadHeaderTimeout: c.Timeouts.Request,
 		ReadTimeout:       c.Timeouts.Request, // a body may not drip
 		WriteTimeout:      c.Timeouts.Request + c.Timeouts.Hello,
 		IdleTimeout:       c.Timeouts.Idle,
 		MaxHeaderBytes:    int(c.Limits.HeaderSize) - headerSlop,
 		Protocols:         &protocols,
+		// "OPTIONS *" is a path like any other that there is not.
+		DisableGeneralOptionsHandler: true,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          maxStreams,
 			MaxReceiveBufferPerStream:     streamWindow,
@@ -56,6 +58,18 @@ func (s *server) newHTTP(l config.Listener) *http.Server {
 	}
 	s.unread.watch(web)
 	return web
+}
+
+// closesAfterChunks serves no second request after one whose body came in chunks:
+// net/http does not say whether that had a length too, and then somebody between may
+// see the requests end elsewhere (RFC 9112, section 6.1).
+func closesAfterChunks(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // httpLog is where net/http says what it cannot tell anybody else.

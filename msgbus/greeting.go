@@ -235,7 +235,7 @@ func (g *greeting) live(c *Conn, hello *wire.HelloFrame, got claim) error {
 	s.recredit(c)
 	unwatch := watchExpiry(c)
 	s.log.Info("connection opened", c.story(keys.Peer(c.caller.Peer), keys.Certificate(c.caller.Peer), keys.Remote(c.remote), zap.Bool("resumed", got.resumed),
-		zap.String("client", c.program.Name), zap.String("client_version", c.program.Version))...)
+		zap.String("client", cut(c.program.Name)), zap.String("client_version", cut(c.program.Version)))...)
 	g.service.stats.opened(got.resumed, got.reason)
 	s.gate.pace.welcomed()
 

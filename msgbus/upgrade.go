@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unique"
 
@@ -22,7 +23,7 @@ import (
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	svc, canonical, below := s.find(r.URL)
 	switch {
-	case svc == nil:
+	case svc == nil, strings.Contains(r.RequestURI, "://"): // an absolute URI asks for a proxy
 		s.refuse(w, r, http.StatusNotFound, bus.Errorf(bus.CodeNotFound, "no service at this path: want /System/Component, as the service is named"))
 	case r.Method == http.MethodPost && svc.Methods != nil:
 		callByHTTP(w, r, svc, canonical)
@@ -42,7 +43,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // notAllowed answers an HTTP method that is not served at a path.
 func (s *Server) notAllowed(w http.ResponseWriter, r *http.Request, allow, want string) {
 	w.Header().Set("Allow", allow)
-	s.refuse(w, r, http.StatusMethodNotAllowed, bus.Errorf(bus.CodeUnimplemented, "method %s: want %s", r.Method, want))
+	s.refuse(w, r, http.StatusMethodNotAllowed, bus.Errorf(bus.CodeUnimplemented, "method %.16q: want %s", r.Method, want))
 }
 
 func (s *Server) showContract(w http.ResponseWriter, r *http.Request, svc *Service) {
@@ -108,14 +109,16 @@ type problem struct {
 	Reason string `json:"reason"`
 }
 
-// maxLogged bounds what a log line has of a path, in bytes.
+// maxLogged bounds what a field of a log line has of what a stranger says, in bytes.
 const maxLogged = 256
+
+func cut(said string) string { return said[:min(len(said), maxLogged)] }
 
 // refuse answers with a status and says why. What is told is written for a
 // stranger; a cause stays in the log.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, status int, e *bus.Error) {
 	path := r.URL.Path
-	s.log.Info("request refused", keys.Remote(r.RemoteAddr), zap.String("path", path[:min(len(path), maxLogged)]), keys.Code(e), keys.Reason(e))
+	s.log.Info("request refused", keys.Remote(r.RemoteAddr), zap.String("path", cut(path)), keys.Code(e), keys.Reason(e))
 	if svc, _, _ := s.find(r.URL); svc != nil {
 		svc.stats.refused(e.Code)
 	}

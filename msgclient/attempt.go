@@ -176,6 +176,9 @@ func (c *Client) greet(l *line, move bool) (conn *connection, head []byte, err e
 	if err != nil {
 		return nil, nil, err
 	}
+	if welcome.Credit < minCredit {
+		return nil, nil, bus.Errorf(bus.CodeProtocolError, "welcome: want credit of at least %d bytes, got %d", minCredit, welcome.Credit)
+	}
 	held, err := c.sessionOf(welcome, asked, known)
 	if err != nil {
 		return nil, nil, err

@@ -2,8 +2,6 @@ package rpc_test
 
 import (
 	"net/http"
-	"net/http/httptest"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -18,18 +16,11 @@ func TestBusy(t *testing.T) {
 	var busy atomic.Bool
 	s := rpc.NewService("Test/Busy")
 	rpc.Export(s, "one", func() int { return 1 })
-	server := serverOf(t, rpc.Config{Busy: busy.Load}, s)
-	post := func() *http.Response {
-		w := httptest.NewRecorder()
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "https://x/Test/Busy/one", strings.NewReader("[]"))
-		r.Header.Set("Content-Type", "application/json")
-		server.ServeHTTP(w, r)
-		return w.Result()
-	}
+	w := serve(t, serverOf(t, rpc.Config{Busy: busy.Load}, s))
 	for _, now := range []bool{false, true, false} {
 		busy.Store(now)
 		_, err := ask(t, s, "one", "[]")
-		got := post()
+		got := w.ask("agent", post{path: "/Test/Busy/one", contentType: plainJSON, body: "[]"})
 		if !now {
 			if err != nil || got.StatusCode != http.StatusOK {
 				t.Errorf("with room: got %v, %s", err, got.Status)

@@ -87,7 +87,7 @@ func FuzzMultipart(f *testing.F) {
 		parts, values := 0, map[string]string{}
 		for r := multipart.NewReader(bytes.NewReader(body), "b"); ; parts++ {
 			part, err := r.NextRawPart()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {

@@ -58,13 +58,14 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.showContract()
 		return
 	}
+	if r.ProtoMajor > 1 {
+		// In HTTP/2 the server's own limit ends a request while its body comes, or its
+		// method runs.
+		_ = x.control.SetWriteDeadline(time.Time{})
+	}
 	if err := x.take(); err != nil {
 		x.refuse(err)
 		return
-	}
-	if r.ProtoMajor > 1 {
-		// In HTTP/2 the server's own limit ends a request while its method runs.
-		_ = x.control.SetWriteDeadline(time.Time{})
 	}
 	value, err := s.do(r.Context(), &x.call)
 	x.upload.stop(x.interrupt)

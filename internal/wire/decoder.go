@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"time"
+	"unicode/utf8"
 
 	"busd/bus"
 	"busd/schema"
@@ -273,7 +274,12 @@ func (r *reader) name() []byte {
 	if r.err == nil && (n == 0 || n > schema.MaxName) {
 		r.fail(fmt.Sprintf("a name of 1 to %d bytes", schema.MaxName))
 	}
-	return r.take(n)
+	name := r.take(n)
+	if !utf8.Valid(name) {
+		r.pos -= n
+		r.fail("a name in UTF-8")
+	}
+	return name
 }
 
 func (r *reader) bytes() []byte {

@@ -59,6 +59,8 @@ func misfit(r *http.Request) (status int, reason string) {
 		return http.StatusBadRequest, "an upgrade has no body"
 	case len(r.Header.Values("Sec-WebSocket-Key")) > 1:
 		return http.StatusBadRequest, "more than one Sec-WebSocket-Key"
+	case len(r.Header.Values("Sec-WebSocket-Version")) > 1:
+		return http.StatusBadRequest, "more than one Sec-WebSocket-Version"
 	case r.Header.Get("Sec-WebSocket-Version") != version:
 		return http.StatusUpgradeRequired, "want Sec-WebSocket-Version: " + version
 	}

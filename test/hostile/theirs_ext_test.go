@@ -147,6 +147,7 @@ func TestHostileServers(t *testing.T) {
 		{name: "a bomb", says: `bare(0x82, [1, x"df ffffffff"])`, want: bus.CodeProtocolError},
 		{name: "a million lists", says: `bare(0x82, rep(1000000, x"91"))`, want: bus.CodeProtocolError},
 		{name: "a welcome of nothing", says: `bare(0x82, [1, {}])`, want: bus.CodeProtocolError},
+		{name: "a welcome that grants next to nothing", says: strings.Replace(welcome, `"credit": 1048576`, `"credit": 1`, 1), want: bus.CodeProtocolError},
 		{name: "a contract of 100,000 brackets", says: `bare(0x82, [1, {` + given + `, "contract": str("{\"service\":\"A/B\",\"messages\":" rep(100000, "["))}])`, want: bus.CodeProtocolError},
 		{name: "a contract with types in types", says: `bare(0x82, [1, {` + given + `, "contract": str("{\"service\":\"A/B\",\"messages\":[{\"name\":\"M\",\"from\":\"both\",\"attrs\":[{\"name\":\"a\",\"type\":\"list\",\"elem\":" ` +
 			`rep(50000, "{\"type\":\"list\",\"elem\":") "{\"type\":\"int\"}" rep(50000, "}") "}]}]}")}])`, want: bus.CodeProtocolError},

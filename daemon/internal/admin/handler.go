@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -55,9 +56,9 @@ func (a *Admin) Handler(local bool) http.Handler {
 	}
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/profile", brief(pprof.Profile))
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("GET /debug/pprof/trace", brief(pprof.Trace))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLocal(r.Host) {
 			plain(w, http.StatusMisdirectedRequest, notLocal)
@@ -65,6 +66,23 @@ func (a *Admin) Handler(local bool) http.Handler {
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// maxProfile bounds how long a profile or a trace may take, in seconds: the server's
+// limit on an answer does not hold for these.
+const maxProfile = 60
+
+// brief refuses profiles that take too long.
+func brief(profile http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if text := r.FormValue("seconds"); text != "" {
+			if seconds, err := strconv.ParseFloat(text, 64); err != nil || !(seconds > 0 && seconds <= maxProfile) {
+				plain(w, http.StatusBadRequest, fmt.Sprintf("seconds: want more than 0, and at most %d", maxProfile))
+				return
+			}
+		}
+		profile(w, r)
+	}
 }
 
 func (a *Admin) metrics() http.Handler {

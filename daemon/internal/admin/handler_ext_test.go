@@ -286,3 +286,18 @@ func TestLocalListener(t *testing.T) {
 		t.Errorf("POST /healthz: got %d, want 405", w.Code)
 	}
 }
+
+// A profile or a trace takes a minute at most, and nothing that is no time.
+func TestProfilesAreBrief(t *testing.T) {
+	t.Parallel()
+	handler := newAdmin().Handler(true)
+	for _, seconds := range []string{"86400", "61", "0", "-1", "NaN", "x"} {
+		for _, path := range []string{"profile", "trace"} {
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost/debug/pprof/"+path+"?seconds="+seconds, nil))
+			if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "at most 60") {
+				t.Errorf("%s of %s s: got %d %q, want 400", path, seconds, w.Code, w.Body)
+			}
+		}
+	}
+}

@@ -64,12 +64,14 @@ type batch struct {
 }
 
 // Batches have sizes, each four times the one before: an inbox begins with the first,
-// as what waits is mostly alone. What is larger than the last has one to itself, which
+// as what waits is mostly alone. What is larger than is shared has one to itself, which
 // is not used again.
 const (
 	firstFrames  = 4
-	firstBytes   = 1 << 10
+	firstBytes   = 256 // as much for each frame as it costs in credit at least
 	batchClasses = 4
+	// largestShared is how large a body may be that shares a batch.
+	largestShared = 8 << 10
 )
 
 // batches are shared, so that an idle stream holds none. Measured: a batch of its
@@ -81,6 +83,9 @@ var batches [batchClasses]sync.Pool
 func newBatch(class, size int) *batch {
 	for class < batchClasses && size > firstBytes<<(2*class) {
 		class++
+	}
+	if size > largestShared {
+		class = batchClasses
 	}
 	if class == batchClasses {
 		return &batch{class: class, frames: make([]Incoming, 0, 1), bytes: make([]byte, 0, size)}

@@ -15,10 +15,12 @@ type chunk struct {
 
 // Sizes of chunks, in bytes: each is four times the one before. A queue begins
 // with the smallest, as most hold a frame or two, and grows to the largest. A
-// frame that is larger has a chunk to itself, which is not used again.
+// frame that is larger than maxShared has a chunk to itself, which is not used again:
+// no more than a quarter of a chunk is ever in vain.
 const (
 	minChunk   = 1 << 10
 	maxChunk   = 64 << 10
+	maxShared  = maxChunk / 4
 	chunkSizes = 4
 )
 
@@ -28,20 +30,21 @@ var chunks [chunkSizes]sync.Pool
 // newChunk returns an empty chunk with room for size bytes, to follow another, if
 // there is one.
 func newChunk(after *chunk, size int) *chunk {
+	if size > maxShared {
+		return &chunk{buf: make([]byte, 0, size)}
+	}
 	if after != nil {
 		size = max(size, min(4*cap(after.buf), maxChunk))
 	}
 	class, capacity := chunkClass(size)
-	if class == chunkSizes {
-		return &chunk{buf: make([]byte, 0, size)}
-	}
 	if c, ok := chunks[class].Get().(*chunk); ok {
 		return c
 	}
 	return &chunk{buf: make([]byte, 0, capacity)}
 }
 
-// chunkClass returns the first of the sizes that is enough, or chunkSizes.
+// chunkClass returns the first of the sizes that is enough; there must be one for
+// what is put into it.
 func chunkClass(size int) (class, capacity int) {
 	for capacity = minChunk; capacity < size && class < chunkSizes; capacity *= 4 {
 		class++
@@ -51,10 +54,10 @@ func chunkClass(size int) (class, capacity int) {
 
 // free gives back a chunk that nobody reads any more.
 func (c *chunk) free() {
-	if cap(c.buf) > maxChunk {
+	class, capacity := chunkClass(cap(c.buf))
+	if class == chunkSizes || capacity != cap(c.buf) { // it was made for one frame
 		return
 	}
-	class, _ := chunkClass(cap(c.buf))
 	c.buf, c.slots, c.next = c.buf[:0], nil, nil
 	chunks[class].Put(c)
 }

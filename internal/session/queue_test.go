@@ -200,3 +200,22 @@ func BenchmarkBacklog(b *testing.B) {
 		})
 	}
 }
+
+// A frame of any size has a place, and its chunk is used again or is not.
+func TestChunksOfAnySize(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{1, maxShared - recordSize, maxShared, maxChunk - recordSize, maxChunk, 4*maxChunk - recordSize, 4 * maxChunk} {
+		for range 3 {
+			s := New(1<<20, 4<<20, 4<<20)
+			for range 2 {
+				s.Put(Bulk, make([]byte, max(size, 64)))
+			}
+			if got, want := len(s.AppendFrames(nil, 4<<20)), 2*(max(size, 64)+wire.NumberSize(1)); got != want {
+				t.Fatalf("frames of %d bytes: got %d bytes of two, want %d", size, got, want)
+			}
+			if _, err := s.Acked(2, 0); err != nil || s.Memory() != 0 {
+				t.Fatalf("frames of %d bytes: %v, %d bytes are kept", size, err, s.Memory())
+			}
+		}
+	}
+}

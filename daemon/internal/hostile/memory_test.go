@@ -32,7 +32,7 @@ const (
 	beforeAuthentication = 64 << 10
 	idleConnection       = 32 << 10
 	// of the smallest messages that there are; larger ones cost half or less
-	busyConnection = 10 << 20
+	busyConnection = 6 << 20
 )
 
 // How many connections are measured at a time.

@@ -15,9 +15,9 @@ import (
 // runs, and the metric that each makes; the allocations are the same with a
 // suffix.
 var codecBenchmarks = map[string]string{
-	"BenchmarkCheck/attrs=1": "check_1", "BenchmarkCheck/attrs=12": "check_12",
-	"BenchmarkAppend/attrs=1": "encode_1", "BenchmarkAppend/attrs=12": "encode_12",
-	"BenchmarkUnpack/attrs=1": "decode_1", "BenchmarkUnpack/attrs=12": "decode_12",
+	"BenchmarkCheck/attrs=1": "check_1", "BenchmarkCheck/scalars=12": "check_12", "BenchmarkCheck/attrs=12": "check_nested",
+	"BenchmarkAppend/attrs=1": "encode_1", "BenchmarkAppend/scalars=12": "encode_12", "BenchmarkAppend/attrs=12": "encode_nested",
+	"BenchmarkUnpack/attrs=1": "decode_1", "BenchmarkUnpack/scalars=12": "decode_12", "BenchmarkUnpack/attrs=12": "decode_nested",
 }
 
 const allocsSuffix = "_allocs"
@@ -25,17 +25,20 @@ const allocsSuffix = "_allocs"
 func codecWork() *work {
 	return &work{
 		name: "codec", title: "A message's bytes",
-		about: "Checking, encoding with its check, and decoding into a struct, of a message with one attribute and of one with twelve (31 values): the " +
-			"benchmarks of busd/internal/wire, in one process, without a connection.",
+		about: "Checking, encoding with its check, and decoding into a struct, of a message with one attribute, of one with twelve (numbers, strings, a time), " +
+			"and of one with twelve of which a list and a map are two (31 values): the benchmarks of busd/internal/wire, in one process, without a connection.",
 		columns: []column{
 			{"check_decode_1", "check and decode, 1", nanos},
 			{"check_decode_12", "check and decode, 12", nanos},
 			{"check_1", "check, 1", nanos},
 			{"check_12", "check, 12", nanos},
+			{"check_nested", "check, 12 with a list and a map", nanos},
 			{"encode_1", "encode, 1", nanos},
 			{"encode_12", "encode, 12", nanos},
+			{"encode_nested", "encode, 12 with a list and a map", nanos},
 			{"decode_1", "decode, 1", nanos},
 			{"decode_12", "decode, 12", nanos},
+			{"decode_nested", "decode, 12 with a list and a map", nanos},
 			{"allocs", "allocations of checks and encodings", plainNumber},
 		},
 		takes: isOneOf(busdContender.name),
@@ -91,7 +94,7 @@ func parseCodec(out []byte) (metrics, error) {
 		}
 	}
 	m["check_decode_1"], m["check_decode_12"] = m["check_1"]+m["decode_1"], m["check_12"]+m["decode_12"]
-	for _, metric := range []string{"check_1", "check_12", "encode_1", "encode_12"} {
+	for _, metric := range []string{"check_1", "check_12", "check_nested", "encode_1", "encode_12", "encode_nested"} {
 		m["allocs"] += m[metric+allocsSuffix]
 	}
 	return m, nil

@@ -1,13 +1,8 @@
 package daemon
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -18,30 +13,25 @@ import (
 	"busd/internal/mtls"
 )
 
-// maxDenyFile bounds the file of entries that operators add, in bytes.
-const maxDenyFile = 32 << 20
-
 // denials are the entries of the deny list: those of the configuration, and
 // those that operators add with busd deny, which are kept in a file if there is
-// one. Its methods may be called concurrently.
+// one. Its methods may be called concurrently; those that tell what there is wait
+// for no file.
 type denials struct {
 	// Fixed at creation.
 	path  string // empty: what is added is forgotten at the end of the process
 	apply func(*mtls.DenyList)
 
+	changing sync.Mutex // held by who changes something; before mu
+	// Guarded by changing.
+	file  denyFile
+	inUse *mtls.DenyList
+
 	mu sync.Mutex
-	// Guarded by mu.
+	// Guarded by mu, and written by who holds changing, too. All entries are clean.
 	configured []mtls.Denial
 	added      []addedDenial
-	seen       []byte // of the file
-	failed     error  // what is wrong with it now
-}
-
-// addedDenial is an entry as the file has it.
-type addedDenial struct {
-	mtls.Denial
-	Added time.Time `json:"added"`
-	Note  string    `json:"note,omitempty"`
+	failed     error // what is wrong with the file now
 }
 
 // denialsOf are the entries of a configuration.
@@ -71,35 +61,51 @@ func newDenials(c *config.Config, apply func(*mtls.DenyList)) (*denials, error) 
 	if err := checkDeny(c); err != nil {
 		return nil, err
 	}
-	d := &denials{path: c.TLS.DenyFile, apply: apply, configured: denialsOf(c)}
+	d := &denials{path: c.TLS.DenyFile, apply: apply}
+	if err := d.configure(denialsOf(c)); err != nil {
+		return nil, err
+	}
 	if _, err := d.reload(); err != nil {
 		return nil, &config.Error{Faults: []*config.Fault{c.Fault("tls.deny_file", "%s", reasonOf(err))}}
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d, d.enforceLocked()
+	return d, nil
 }
 
-// configure puts the entries of another configuration, which were checked, in
-// force.
+// configure puts the entries of another configuration in force.
 func (d *denials) configure(list []mtls.Denial) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.configured = list
-	return d.enforceLocked()
+	clean := make([]mtls.Denial, len(list))
+	for i, one := range list {
+		var err error
+		if clean[i], err = one.Clean(); err != nil {
+			return &mtls.DenialError{Index: i, Err: err}
+		}
+	}
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	d.file.retry() // what was too much may not be any more
+	return d.enforce(clean, d.added, nil)
 }
 
-// enforceLocked puts all entries in force.
-func (d *denials) enforceLocked() error {
-	all := slices.Clone(d.configured)
-	for _, one := range d.added {
+// enforce puts entries in force once keep has kept them; after an error what was
+// in force stays. It is called with changing held.
+func (d *denials) enforce(configured []mtls.Denial, added []addedDenial, keep func() error) error {
+	all := slices.Clone(configured)
+	for _, one := range added {
 		all = append(all, one.Denial)
 	}
-	list, err := mtls.NewDenyList(all)
-	if err == nil {
-		d.apply(list)
+	list, err := d.inUse.Next(all)
+	if err == nil && keep != nil {
+		err = keep()
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	d.inUse = list
+	d.mu.Lock()
+	d.configured, d.added = configured, added
+	d.mu.Unlock()
+	d.apply(list)
+	return nil
 }
 
 // reload looks at the file, which another process may have changed, and tells
@@ -108,10 +114,24 @@ func (d *denials) reload() (changed bool, err error) {
 	if d.path == "" {
 		return false, nil
 	}
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	return d.read()
+}
+
+// read is reload for who holds changing.
+func (d *denials) read() (changed bool, err error) {
+	added, changed, err := d.file.read(d.path)
+	if err == nil && changed {
+		if err = d.enforce(d.configured, added, nil); err != nil {
+			err = denyFileFault(d.path, err)
+			d.file.refused(err)
+		}
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	changed, d.failed = d.readLocked()
-	return changed, d.failed
+	d.failed = err
+	return changed && err == nil, err
 }
 
 // fault is what is wrong with the file now, or nil.
@@ -121,76 +141,13 @@ func (d *denials) fault() error {
 	return d.failed
 }
 
-func (d *denials) readLocked() (changed bool, err error) {
-	data, err := readDenyFile(d.path)
-	if err != nil || bytes.Equal(data, d.seen) {
-		return false, err
-	}
-	var added []addedDenial
-	if err := decodeStrictly(bytes.NewReader(data), &added); err != nil {
-		return false, denyFileFault(d.path, err)
-	}
-	before := d.added
-	d.added = added
-	if err := d.enforceLocked(); err != nil {
-		d.added = before
-		reason := reasonOf(err)
-		var entry *mtls.DenialError
-		if errors.As(err, &entry) {
-			reason = fmt.Sprintf("entry %d: %s", entry.Index-len(d.configured)+1, reason)
-		}
-		return false, denyFileFault(d.path, errors.New(reason))
-	}
-	d.seen = data
-	return true, nil
-}
-
-func denyFileFault(path string, err error) error {
-	return bus.Errorf(bus.CodeFailedPrecondition, "deny file %s: %v", path, err)
-}
-
-// readDenyFile reads the file; one that is not there is an empty list.
-func readDenyFile(path string) ([]byte, error) {
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return []byte("[]"), nil
-	case err != nil:
-	case !info.Mode().IsRegular():
-		err = errors.New("it is not a regular file")
-	case info.Size() > maxDenyFile:
-		err = fmt.Errorf("it is larger than %d MiB", maxDenyFile>>20)
-	}
-	if err != nil {
-		return nil, denyFileFault(path, err)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, denyFileFault(path, err)
-	}
-	return data, nil
-}
-
-func decodeStrictly(r io.Reader, into any) error {
-	d := json.NewDecoder(r)
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return err
-	}
-	if d.More() {
-		return errors.New("there is more behind the list")
-	}
-	return nil
-}
-
 // list returns all entries.
 func (d *denials) list() []admin.Denial {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	all := make([]admin.Denial, 0, len(d.configured)+len(d.added))
 	for _, one := range d.configured {
-		clean, _ := one.Clean() // it was checked
-		all = append(all, admin.Denial{Serial: clean.Serial, Issuer: clean.Issuer, Key: clean.Key, Name: clean.Name, Configured: true})
+		all = append(all, admin.Denial{Serial: one.Serial, Issuer: one.Issuer, Key: one.Key, Name: one.Name, Configured: true})
 	}
 	for _, one := range d.added {
 		all = append(all, admin.Denial{Serial: one.Serial, Issuer: one.Issuer, Key: one.Key, Name: one.Name, Note: one.Note, Added: one.Added})
@@ -235,10 +192,8 @@ func (d *denials) remove(said admin.Denial) (bool, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, one := range d.configured {
-		if other, _ := one.Clean(); other == clean {
-			return false, bus.Errorf(bus.CodeFailedPrecondition, "the entry stands in the configuration, under tls.deny: remove it there, and reload")
-		}
+	if slices.Contains(d.configured, clean) {
+		return false, bus.Errorf(bus.CodeFailedPrecondition, "the entry stands in the configuration, under tls.deny: remove it there, and reload")
 	}
 	return false, nil
 }
@@ -248,41 +203,36 @@ func entryOf(said admin.Denial) (mtls.Denial, error) {
 }
 
 // change changes what was added, in the file first: what cannot be kept is not
-// done.
+// done. Processes that share the file change it one after another. Where the file
+// has gone it is written anew, from what is in force.
 func (d *denials) change(to func([]addedDenial) ([]addedDenial, bool)) (bool, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.path != "" {
-		if _, err := d.readLocked(); err != nil { // of another process
-			return false, err
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	if d.path == "" {
+		next, changed := to(d.added)
+		if !changed {
+			return false, nil
 		}
+		err := d.enforce(d.configured, next, nil)
+		return err == nil, err
+	}
+	lock, err := mtls.LockFile(d.path + ".lock")
+	if err != nil {
+		return false, bus.Errorf(bus.CodeFailedPrecondition, "deny file: it cannot be locked: %s", reasonOf(err))
+	}
+	defer lock.Close()
+	if _, err = d.read(); err != nil && !d.file.gone { // of another process
+		return false, err
 	}
 	next, changed := to(d.added)
-	if !changed {
+	if !changed && !d.file.gone {
 		return false, nil
 	}
-	before := d.added
-	d.added = next
-	err := d.enforceLocked()
-	if err == nil && d.path != "" {
-		err = d.writeLocked()
+	if err := d.enforce(d.configured, next, func() error { return d.file.write(d.path, next) }); err != nil {
+		return false, err
 	}
-	if err != nil {
-		d.added = before
-		return false, errors.Join(err, d.enforceLocked())
-	}
-	return true, nil
-}
-
-func (d *denials) writeLocked() error {
-	data, err := json.MarshalIndent(d.added, "", "  ")
-	if err != nil {
-		return err
-	}
-	data = append(data, '\n')
-	if err := mtls.WriteFiles(true, mtls.File{Path: d.path, Data: data, Secret: true}); err != nil {
-		return bus.Errorf(bus.CodeFailedPrecondition, "deny file: it cannot be written: %s", reasonOf(err))
-	}
-	d.seen = data
-	return nil
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failed = nil
+	return changed, nil
 }

@@ -44,12 +44,17 @@ func (s *server) denyPolled(err error) {
 	s.revoke()
 }
 
-// revoke ends the connections and the sessions of those whose certificates were
-// revoked or denied.
+// revoke ends the connections, the sessions and the calls of those whose
+// certificates were revoked or denied.
 func (s *server) revoke() (conns, sessions int) {
 	conns, sessions = s.bus.CredentialsChanged()
-	if conns+sessions > 0 {
-		s.logs.Info("revoked certificates lost their connections", zap.Int("connections", conns), zap.Int("sessions", sessions))
+	calls := 0
+	if s.methods != nil {
+		calls = s.methods.CredentialsChanged()
+	}
+	if conns+sessions+calls > 0 {
+		s.logs.Info("revoked certificates lost their connections",
+			zap.Int("connections", conns), zap.Int("sessions", sessions), zap.Int("calls", calls))
 	}
 	return conns, sessions
 }

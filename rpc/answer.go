@@ -77,6 +77,10 @@ func (x *exchange) answerValue(value any) {
 // answerError answers with a method's own error: S_ERROR, or, where the answer
 // would be raw bytes, by status.
 func (x *exchange) answerError(e *Error) {
+	if why := x.tether.reason(); why != nil {
+		x.refuse(why)
+		return
+	}
 	x.err = e
 	status := http.StatusOK
 	if x.isRaw() {
@@ -268,6 +272,9 @@ func (x *exchange) write(p []byte) error {
 	for len(p) > 0 {
 		piece := p[:min(len(p), PaceBytes)]
 		_ = x.control.SetWriteDeadline(time.Now().Add(PaceTime)) // who cannot be given one has one
+		if x.status == http.StatusOK {
+			x.tether.abort()
+		}
 		n, err := x.w.Write(piece)
 		x.out += int64(n)
 		if err != nil {
@@ -280,6 +287,7 @@ func (x *exchange) write(p []byte) error {
 
 // lost notes that an answer did not arrive.
 func (x *exchange) lost(err error) {
+	x.tether.abort()
 	why := bus.Errorf(bus.CodeCanceled, "the caller has gone")
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		why = bus.Errorf(bus.CodeSlowConsumer, "the caller takes less than %d bytes in %v", PaceBytes, PaceTime)

@@ -30,6 +30,9 @@ type call struct {
 	// where that cannot answer: by another one, when the method does not return in
 	// time, or as the method ends this one. nil: the method has a goroutine of its own.
 	left func(error)
+	// tether is told of the method's context; nil: nothing ends that but its time and
+	// its caller.
+	tether *tether
 
 	// run is set by do once the method has returned; nil: there is nothing to end.
 	run *run
@@ -64,13 +67,14 @@ func (s *Service) do(ctx context.Context, c *call) (any, error) {
 	// What never waits needs neither a place, nor a time limit, nor a goroutine of
 	// its own.
 	quick := m.quick && s.Before == nil && s.isReady()
-	r := &run{service: s, method: m, request: c.request, left: c.left, timed: !quick}
+	r := &run{service: s, method: m, request: c.request, left: c.left, tether: c.tether, timed: !quick}
 	if r.timed {
 		if err := s.enter(m); err != nil {
 			return nil, &refusal{err}
 		}
 	}
 	r.begin(ctx)
+	r.tether.runs(&r.own.Context)
 	if err := s.ready(r.ctx); err != nil {
 		r.end()
 		return nil, &refusal{err}

@@ -198,6 +198,7 @@ func (x *exchange) sendStream(from io.Reader, window []byte, n int, err error, s
 
 // cut ends a download in its middle.
 func (x *exchange) cut(err error) {
+	x.tether.abort()
 	x.err = err
 	if crash := (*refusal)(nil); !errors.As(err, &crash) {
 		x.err = answerOf(err, x.request.ID)

@@ -47,6 +47,7 @@ type exchange struct {
 	body     body
 	large    *largeForm // nil: there is none
 	upload   upload
+	tether   tether // to the caller's credential
 
 	id     [1]string // of the request, as a header has it
 	status int       // of the answer; 0: none yet
@@ -74,6 +75,7 @@ func (x *exchange) closeAfter() { x.w.Header()["Connection"] = headerClose }
 // end counts the call, and gives up what it held. It runs in a panic too: one that
 // cuts a download.
 func (x *exchange) end() {
+	x.tether.loose()
 	x.upload.stop(x.interrupt)
 	if x.body.room != nil {
 		x.body.close()
@@ -96,9 +98,15 @@ func (x *exchange) end() {
 
 // refuse answers a call that was not executed, or crashed.
 func (x *exchange) refuse(err *bus.Error) {
+	why := x.tether.reason()
+	if why != nil { // whatever failed has failed for that
+		err = why
+	}
 	x.err = &refusal{err}
 	status := x.status
 	switch {
+	case why != nil:
+		status = statusOf(err.Code)
 	case err == x.body.fault:
 		status = x.body.status
 	case status == 0:

@@ -67,8 +67,18 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.refuse(err)
 		return
 	}
+	if m := x.call.method; m.uploads || m.streams {
+		x.tether.endAt(x)
+	}
+	if x.tether.x != nil {
+		x.call.tether = &x.tether
+	}
 	value, err := s.do(r.Context(), &x.call)
 	x.upload.stop(x.interrupt)
+	if why := x.tether.reason(); why != nil {
+		x.refuse(why)
+		return
+	}
 	x.answer(value, err)
 }
 
@@ -206,6 +216,7 @@ func (x *exchange) find() *bus.Error {
 // authenticate finds out who asks.
 func (x *exchange) authenticate() *bus.Error {
 	var err *bus.Error
+	changes := x.binding.web.tethers.changes.Load()
 	if authenticate := x.binding.cfg.Authenticate; authenticate != nil {
 		x.caller, err = authenticate(x.r)
 	} else {
@@ -220,6 +231,7 @@ func (x *exchange) authenticate() *bus.Error {
 		x.caller = access.Caller{}
 		return bus.Errorf(bus.CodeUnauthenticated, "the credential has expired")
 	}
+	x.tether.hold(x, changes)
 	return nil
 }
 

@@ -33,6 +33,8 @@ type run struct {
 	// left is told what the caller hears when the method is left behind, or has ended
 	// the goroutine that called it; nil: it has a goroutine of its own.
 	left func(error)
+	// tether is to the caller's credential; nil: there is none.
+	tether *tether
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -226,6 +228,7 @@ func (r *run) beside(ctx context.Context) *bus.Error {
 		return nil
 	case <-late:
 	case <-ended:
+	case <-r.tether.breaks():
 	}
 	if !r.leave() { // it was faster
 		<-r.over
@@ -268,6 +271,9 @@ func (r *run) giveUp() {
 
 // gaveUp says why the context has ended.
 func (r *run) gaveUp() *bus.Error {
+	if why := r.tether.reason(); why != nil {
+		return why
+	}
 	err, cause := r.own.Ended()
 	if err == nil { // what was made of it has, for a download
 		err, cause = r.ctx.Err(), context.Cause(r.ctx)

@@ -20,6 +20,7 @@ type web struct {
 	bodies, answers room // bytes
 	spools          room // files
 	callers         callers
+	tethers         tethers
 
 	once     sync.Once // for the two below
 	contract *schema.Schema

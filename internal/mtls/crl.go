@@ -9,25 +9,30 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// A crl is one list of revoked certificates (RFC 5280, section 5). But for
-// signed it is immutable once others see it.
+// A crl is one list of revoked certificates (RFC 5280, section 5). But for what
+// mu guards, and signer, it is immutable once others see it.
 type crl struct {
 	issuer      string   // who made it, as nameKey writes it
 	dn          string   // the same for people
 	number      *big.Int // nil: it has none
 	from, until time.Time
 	revoked     map[string]struct{} // serial numbers in hexadecimal
+	keyID       string              // its authorityKeyIdentifier; empty: it has none
+	point       string              // its issuingDistributionPoint, in DER; empty: it has none
 
-	// list is what a signature is checked on; nil once a certificate of the
-	// CAs has verified it.
-	list *x509.RevocationList
-	// signed: a certificate that is believed here, and has the issuer's name, has
-	// verified it. Until then it says nothing.
-	signed atomic.Bool
+	// signer is the key that has signed it, as keyOf writes it: that of a
+	// certificate that is believed here, and has the issuer's name. Until there is
+	// one it says nothing.
+	signer atomic.Pointer[string]
+
+	mu sync.Mutex
+	// Guarded by mu.
+	list *x509.RevocationList // what a signature is checked on; nil once there is a signer
 }
 
 var (
@@ -35,21 +40,25 @@ var (
 	oidIssuingPoint      = asn1.ObjectIdentifier{2, 5, 29, 28}
 	oidAuthorityKeyID    = asn1.ObjectIdentifier{2, 5, 29, 35}
 	oidCRLNumber         = asn1.ObjectIdentifier{2, 5, 29, 20}
+	oidReasonCode        = asn1.ObjectIdentifier{2, 5, 29, 21}
+	oidInvalidityDate    = asn1.ObjectIdentifier{2, 5, 29, 24}
+	oidCertificateIssuer = asn1.ObjectIdentifier{2, 5, 29, 29}
 	tagIndirectCRL       = 4 // of IssuingDistributionPoint
 	tagOnlyAttributeCert = 5
 )
 
 // parseCRLs reads the lists in a file: PEM, in which other things may stand
-// beside them, or one list in DER.
+// beside them, or one list in DER. It refuses PEM of which a block is cut off or
+// damaged, whatever it was.
 func parseCRLs(data []byte) ([]*crl, error) {
 	var lists []*crl
-	anyPEM := false
+	blocks := 0
 	for rest := data; ; {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
 			break
 		}
-		anyPEM = true
+		blocks++
 		if block.Type != "X509 CRL" {
 			continue
 		}
@@ -60,7 +69,9 @@ func parseCRLs(data []byte) ([]*crl, error) {
 		lists = append(lists, list)
 	}
 	switch {
-	case anyPEM:
+	case blocks > 0 && blocks < pemBegins(data): // package pem passes over what it cannot read
+		return nil, errors.New("a part of it is cut off or damaged")
+	case blocks > 0:
 		return lists, nil
 	case len(bytes.TrimSpace(data)) == 0:
 		return nil, errors.New("it is empty")
@@ -70,6 +81,16 @@ func parseCRLs(data []byte) ([]*crl, error) {
 		return nil, err
 	}
 	return []*crl{list}, nil
+}
+
+// pemBegins counts the lines that begin a block.
+func pemBegins(data []byte) (n int) {
+	for line := range bytes.Lines(data) {
+		if bytes.HasPrefix(bytes.TrimLeft(line, " \t"), []byte("-----BEGIN")) {
+			n++
+		}
+	}
+	return n
 }
 
 // parseCRL reads a list in DER. It refuses what cannot be used by itself: one
@@ -94,9 +115,17 @@ func parseCRL(der []byte) (*crl, error) {
 	}
 	c := &crl{
 		issuer: nameKey(list.RawIssuer), dn: dn, number: list.Number, from: list.ThisUpdate, until: list.NextUpdate,
-		revoked: make(map[string]struct{}, len(list.RevokedCertificateEntries)), list: list,
+		revoked: make(map[string]struct{}, len(list.RevokedCertificateEntries)), keyID: string(list.AuthorityKeyId), list: list,
+	}
+	for _, e := range list.Extensions {
+		if e.Id.Equal(oidIssuingPoint) {
+			c.point = string(e.Value)
+		}
 	}
 	for _, entry := range list.RevokedCertificateEntries {
+		if err := checkEntryExtensions(entry.Extensions); err != nil {
+			return nil, err
+		}
 		c.revoked[entry.SerialNumber.Text(16)] = struct{}{}
 	}
 	// Which may be much, and is not needed again.
@@ -117,6 +146,20 @@ func checkCRLExtensions(extensions []pkix.Extension) error {
 			}
 		case e.Critical && !e.Id.Equal(oidAuthorityKeyID) && !e.Id.Equal(oidCRLNumber):
 			return fmt.Errorf("the list has a critical extension that is not known here: %v", e.Id)
+		}
+	}
+	return nil
+}
+
+// checkEntryExtensions does that to one entry: with an issuer of its own, it and
+// all that follow are about certificates of somebody else.
+func checkEntryExtensions(extensions []pkix.Extension) error {
+	for _, e := range extensions {
+		switch {
+		case e.Id.Equal(oidCertificateIssuer):
+			return errors.New("the list has entries of other issuers' certificates (an indirect CRL): want one of each issuer")
+		case e.Critical && !e.Id.Equal(oidReasonCode) && !e.Id.Equal(oidInvalidityDate):
+			return fmt.Errorf("an entry of the list has a critical extension that is not known here: %v", e.Id)
 		}
 	}
 	return nil
@@ -145,15 +188,66 @@ func checkIssuingPoint(der []byte) error {
 	return nil
 }
 
-// verifiedBy tells whether a certificate's key has signed the list, and may.
-func (c *crl) verifiedBy(issuer *x509.Certificate) bool {
-	return c.list.CheckSignatureFrom(issuer) == nil
+// signed tells whether the list counts.
+func (c *crl) signed() bool { return c.signer.Load() != nil }
+
+// verify looks for the one of the certificates, all of the issuer's name, whose
+// key has signed the list, and may; unless it was found before.
+func (c *crl) verify(issuers []*x509.Certificate) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.signed() {
+		return true
+	}
+	for _, meant := range []bool{true, false} { // whom it names first: the others cost a check each
+		for _, cert := range issuers {
+			if (string(cert.SubjectKeyId) == c.keyID) != meant || c.list.CheckSignatureFrom(cert) != nil {
+				continue
+			}
+			key := keyOf(cert)
+			c.list = nil // its bytes may be much
+			c.signer.Store(&key)
+			return true
+		}
+	}
+	return false
 }
 
-// olderThan tells whether the list was made before another of the same issuer.
+// follows tells whether two lists are of one series, in which each takes the
+// place of the one before it: a CA that has changed its key under its name has
+// two, and so has one that makes a list for each kind of certificate.
+func (c *crl) follows(other *crl) bool {
+	if c.issuer != other.issuer || c.point != other.point {
+		return false
+	}
+	if a, b := c.signer.Load(), other.signer.Load(); a != nil && b != nil {
+		return *a == *b
+	}
+	return c.keyID == other.keyID
+}
+
+// olderThan tells whether the list was made before another of its series: it
+// has a lower number, or with the same an earlier date, or with both the same it
+// lacks what the other says.
 func (c *crl) olderThan(other *crl) bool {
 	if c.number != nil && other.number != nil {
-		return c.number.Cmp(other.number) < 0
+		if d := c.number.Cmp(other.number); d != 0 {
+			return d < 0
+		}
 	}
-	return c.from.Before(other.from)
+	if !c.from.Equal(other.from) {
+		return c.from.Before(other.from)
+	}
+	for serial := range other.revoked {
+		if _, there := c.revoked[serial]; !there {
+			return true
+		}
+	}
+	return false
+}
+
+// replaces tells whether nothing is lost when another list goes: this one is of
+// its series, not older, and counts if that one does.
+func (c *crl) replaces(other *crl) bool {
+	return c.follows(other) && !c.olderThan(other) && (c.signed() || !other.signed())
 }

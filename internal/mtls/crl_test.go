@@ -73,8 +73,8 @@ func FuzzCRL(f *testing.F) {
 			t.Fatalf("not the same twice: %v, %v", err, err2)
 		}
 		for _, list := range lists {
-			if list.issuer == "" || list.dn == "" || list.until.IsZero() || list.signed.Load() || len(list.revoked) > len(data) {
-				t.Errorf("got a list of %q until %v, signed %t, of %d certificates", list.dn, list.until, list.signed.Load(), len(list.revoked))
+			if list.issuer == "" || list.dn == "" || list.until.IsZero() || list.signed() || len(list.revoked) > len(data) {
+				t.Errorf("got a list of %q until %v, signed %t, of %d certificates", list.dn, list.until, list.signed(), len(list.revoked))
 			}
 			if (&issuers{}).settle(list) != unknown {
 				t.Error("a list was verified by nobody")

@@ -3,7 +3,6 @@ package mtls
 import (
 	"cmp"
 	"crypto/sha256"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,6 +20,8 @@ type crlFile struct {
 	named bool // and not found in a directory
 	hash  [sha256.Size]byte
 	lists []*crl
+	// kept are lists that were in it before, and that nothing replaces.
+	kept []*crl
 }
 
 // A crlFault is what is wrong with one file.
@@ -57,15 +58,57 @@ func (f crlFiles) load(paths []string, issuers *issuers) (next crlFiles, faults 
 		}
 	}
 	for _, path := range slices.Sorted(maps.Keys(f)) {
-		last := f[path]
-		if next[path] != nil || last.dispensable(next, issuers) {
-			continue
-		}
-		next[path] = last
-		faults = append(faults, crlFault{last.named, broken(nil, "CRL file "+path+" has gone: what it said is kept")})
+		faults = append(faults, next.keep(f[path], issuers)...)
 	}
 	return next, faults
 }
+
+// keep puts into the new state what would be lost of a file as it was: lists that
+// are neither in the file now, nor replaced by any others.
+func (f crlFiles) keep(last *crlFile, issuers *issuers) (faults []crlFault) {
+	file := f[last.path]
+	lost := slices.Clone(last.kept)
+	if file != last {
+		lost = append(lost, last.lists...)
+	}
+	lost = slices.DeleteFunc(lost, func(list *crl) bool { return f.dispensable(list, issuers) })
+	switch {
+	case file == nil && len(lost) == 0, file != nil && len(lost) == len(file.kept):
+	case file == nil && len(lost) == len(last.kept)+len(last.lists):
+		f[last.path] = last
+	case file == nil:
+		f[last.path] = &crlFile{path: last.path, named: last.named, kept: lost}
+	default:
+		f[last.path] = &crlFile{path: file.path, named: file.named, hash: file.hash, lists: file.lists, kept: lost}
+	}
+	if file == nil && len(lost) > 0 {
+		return []crlFault{{last.named, broken(nil, "CRL file "+last.path+" has gone: what it said is kept")}}
+	}
+	for _, list := range lost {
+		faults = append(faults, crlFault{last.named, broken(nil, "CRL file "+last.path+": the list of "+list.dn+" is not in it any more: what it said is kept")})
+	}
+	return faults
+}
+
+// dispensable tells whether a list that is not in its file any more can be
+// forgotten: it does not count, or who has signed it is believed no more, or
+// another list says the same or is newer.
+func (f crlFiles) dispensable(list *crl, issuers *issuers) bool {
+	if !issuers.believe(list) {
+		return true
+	}
+	for _, file := range f {
+		for _, other := range file.all() {
+			if other != list && other.replaces(list) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// all returns the file's lists, those of before included.
+func (f *crlFile) all() []*crl { return slices.Concat(f.lists, f.kept) }
 
 // next makes a file of what was read, and returns the last one if it is that.
 func (f *crlFile) next(read crlRead, issuers *issuers) (*crlFile, error) {
@@ -94,34 +137,35 @@ func (f *crlFile) next(read crlRead, issuers *issuers) (*crlFile, error) {
 		if issuers.settle(list) == refuted {
 			return nil, broken(nil, fmt.Sprintf("%s: the list of %s is not signed by its issuer", name, list.dn))
 		}
-		if f == nil {
-			continue
-		}
-		for _, last := range f.lists {
-			if last.issuer == list.issuer && list.olderThan(last) {
-				return nil, broken(nil, fmt.Sprintf("%s: the list of %s is older than the one before it (number %v, before %v)", name, list.dn, list.number, last.number))
-			}
+	}
+	if f != nil {
+		if err := f.noOlder(lists); err != nil {
+			return nil, broken(err, name)
 		}
 	}
 	return &crlFile{path: read.path, named: read.named, hash: hash, lists: lists}, nil
 }
 
-// dispensable tells whether a file that has gone can be forgotten: nobody that
-// it is about is believed any more, or other files say the same or more.
-func (f *crlFile) dispensable(next crlFiles, issuers *issuers) bool {
-	return !slices.ContainsFunc(f.lists, func(list *crl) bool {
-		if !issuers.know(list.issuer) {
-			return false
-		}
-		for _, other := range next {
-			if slices.ContainsFunc(other.lists, func(o *crl) bool {
-				return o.issuer == list.issuer && o.signed.Load() && !o.olderThan(list)
-			}) {
-				return false
+// noOlder refuses lists where the best that is there in place of one before is
+// older. That there is none, load sees to.
+func (f *crlFile) noOlder(lists []*crl) error {
+	for _, last := range f.all() {
+		var older *crl
+		newer := false
+		for _, list := range lists {
+			switch {
+			case !list.follows(last):
+			case list.olderThan(last):
+				older = list
+			default:
+				newer = true
 			}
 		}
-		return true
-	})
+		if older != nil && !newer {
+			return fmt.Errorf("the list of %s is older than the one before it (number %v, before %v), or says less", older.dn, older.number, last.number)
+		}
+	}
+	return nil
 }
 
 // readCRLs reads files, and those of directories that may hold lists. Each is
@@ -185,51 +229,4 @@ func crlNames(dir string) ([]string, error) {
 func isCRLFile(name string) bool {
 	ext := filepath.Ext(name)
 	return ext == ".crl" || ext == ".pem" || len(ext) == 3 && ext[1] == 'r' && strings.Contains("0123456789", ext[2:])
-}
-
-// What settle finds of a list.
-type verdict uint8
-
-const (
-	unknown  verdict = iota // nobody of its issuer's name is believed here, yet
-	verified                // its issuer has signed it
-	refuted                 // its issuer has not
-)
-
-// issuers are the certificates that may have signed lists, by nameKey of their
-// subjects. It is immutable.
-type issuers struct {
-	byName map[string][]*x509.Certificate
-}
-
-func newIssuers(certs ...[]*x509.Certificate) *issuers {
-	i := &issuers{map[string][]*x509.Certificate{}}
-	for _, cert := range slices.Concat(certs...) {
-		key := nameKey(cert.RawSubject)
-		if !slices.ContainsFunc(i.byName[key], cert.Equal) {
-			i.byName[key] = append(i.byName[key], cert)
-		}
-	}
-	return i
-}
-
-func (i *issuers) know(name string) bool { return len(i.byName[name]) > 0 }
-
-// settle verifies a list, unless it is already. It is called for one list at a
-// time.
-func (i *issuers) settle(list *crl) verdict {
-	if list.signed.Load() {
-		return verified
-	}
-	for _, cert := range i.byName[list.issuer] {
-		if list.verifiedBy(cert) {
-			list.list = nil // its bytes may be much
-			list.signed.Store(true)
-			return verified
-		}
-	}
-	if i.know(list.issuer) {
-		return refuted
-	}
-	return unknown
 }

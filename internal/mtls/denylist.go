@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"math/big"
 	"slices"
 	"strings"
 
@@ -15,6 +14,9 @@ import (
 const (
 	// MaxDenials bounds its entries.
 	MaxDenials = 100_000
+	// MaxDenyPatterns bounds those of them that have a * in the name: each is held
+	// against every client, while all others are found by what they say.
+	MaxDenyPatterns = 1000
 	// maxDenialText bounds each text in an entry, in bytes.
 	maxDenialText = 2048
 )
@@ -35,53 +37,88 @@ type Denial struct {
 	Name string `json:"name,omitempty"`
 }
 
-const keyPrefix = "sha256:"
+const (
+	keyPrefix   = "sha256:"
+	tokenPrefix = "token:" // of the names of callers that have no certificate
+)
 
 // Clean returns the entry in the one way to write it, so that two entries that
-// say the same are equal. The error says what is wrong with it.
+// say the same are equal. The error says what is wrong with it, also with one
+// that could never be true of a certificate.
 func (d Denial) Clean() (Denial, error) {
-	bad := func(format string, a ...any) (Denial, error) {
-		return d, bus.Errorf(bus.CodeInvalidArgument, format, a...)
-	}
-	for _, text := range []string{d.Serial, d.Issuer, d.Key, d.Name} {
-		if len(text) > maxDenialText {
-			return bad("want at most %d bytes, got %d", maxDenialText, len(text))
-		}
-	}
 	if d == (Denial{}) {
-		return bad("it says nothing: want serial and issuer, issuer, key, or name")
+		return d, badDenial("it says nothing: want serial and issuer, issuer, key, or name")
+	}
+	if err := d.short(); err != nil {
+		return d, err
 	}
 	if d.Serial != "" {
-		digits := strings.TrimPrefix(strings.ToLower(strings.ReplaceAll(d.Serial, ":", "")), "0x")
-		n, ok := new(big.Int).SetString(digits, 16)
-		if !ok || strings.Trim(digits, "0123456789abcdef") != "" {
-			return bad("serial %q: want hexadecimal digits, such as 0a:1b:2c or 0a1b2c", d.Serial)
+		var err error
+		if d.Serial, err = cleanSerial(d.Serial); err != nil {
+			return d, err
 		}
-		d.Serial = n.Text(16)
 	}
 	if d.Issuer != "" {
-		der, err := parseDN(d.Issuer)
-		if err == nil {
-			d.Issuer, err = DN(der)
-		}
+		clean, err := cleanDN(d.Issuer)
 		if err != nil {
-			return bad("issuer %q: %v: want it as busd pki show prints it, such as /C=ch/O=DIRAC/CN=CA", d.Issuer, err)
+			return d, badDenial("issuer %q: %v: want it as busd pki show prints it, such as /C=ch/O=DIRAC/CN=CA", d.Issuer, err)
 		}
+		d.Issuer = clean
 	}
 	if d.Serial != "" && d.Issuer == "" {
-		return bad("serial %s: want the issuer, too: every CA counts for itself", d.Serial)
+		return d, badDenial("serial %s: want the issuer, too: every CA counts for itself", d.Serial)
 	}
 	if d.Key != "" {
 		sum, err := hex.DecodeString(strings.TrimPrefix(strings.ToLower(d.Key), keyPrefix))
 		if err != nil || len(sum) != sha256.Size || !strings.HasPrefix(strings.ToLower(d.Key), keyPrefix) {
-			return bad("key %q: want sha256: and the 64 hexadecimal digits of the public key's hash", d.Key)
+			return d, badDenial("key %q: want sha256: and the 64 hexadecimal digits of the public key's hash", d.Key)
 		}
 		d.Key = keyPrefix + hex.EncodeToString(sum)
 	}
-	if d.Name != "" && strings.Trim(d.Name, "*") == "" {
-		return bad("name %q: that would be everybody", d.Name)
+	if err := checkDeniedName(d.Name); err != nil {
+		return d, err
 	}
-	return d, nil
+	return d, d.short() // what was escaped has grown
+}
+
+func badDenial(format string, a ...any) error {
+	return bus.Errorf(bus.CodeInvalidArgument, format, a...)
+}
+
+// short says whether a text in the entry is too long.
+func (d Denial) short() error {
+	for _, text := range []string{d.Serial, d.Issuer, d.Key, d.Name} {
+		if len(text) > maxDenialText {
+			return badDenial("want at most %d bytes, got %d", maxDenialText, len(text))
+		}
+	}
+	return nil
+}
+
+func cleanSerial(said string) (string, error) {
+	digits := strings.TrimPrefix(strings.ToLower(strings.ReplaceAll(said, ":", "")), "0x")
+	if digits == "" || strings.Trim(digits, "0123456789abcdef") != "" {
+		return said, badDenial("serial %q: want hexadecimal digits, such as 0a:1b:2c or 0a1b2c", said)
+	}
+	if digits = strings.TrimLeft(digits, "0"); digits == "" {
+		digits = "0"
+	}
+	return digits, nil
+}
+
+// checkDeniedName says what is wrong with a name, which may be empty.
+func checkDeniedName(name string) error {
+	switch {
+	case name == "":
+		return nil
+	case strings.Trim(name, "*") == "":
+		return badDenial("name %q: that would be everybody", name)
+	case strings.HasPrefix(name, tokenPrefix):
+		return badDenial("name %q: who comes with a token has no certificate that could be denied: take his rights away, or have his issuer end the token", name)
+	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r > '~' }):
+		return badDenial("name %q: no name has such characters: want it as the log writes it, where they are escaped", name)
+	}
+	return nil
 }
 
 // String is the entry for people.
@@ -98,16 +135,22 @@ func (d Denial) String() string {
 // A DenyList is a set of denials, readied for looking up. It is immutable; nil
 // denies nobody.
 type DenyList struct {
-	serials map[string][]*denial // by serial number
-	keys    map[string][]*denial // by key hash
-	names   map[string][]*denial // by the whole name
-	others  []*denial            // to be looked at each time
-	len     int
+	serials  map[serialOf][]*denial
+	keys     map[string][]*denial // by key hash
+	names    map[string][]*denial // by the whole name
+	issuers  map[string][]*denial // by issuer, folded
+	patterns []*denial            // to be looked at each time
+	ready    map[Denial]*denial   // all of them
+	len      int
 }
+
+// serialOf is a serial number of an issuer, folded.
+type serialOf struct{ issuer, serial string }
 
 // A denial is an entry as it is compared.
 type denial struct {
 	serial, issuer, key string // the issuer folded
+	whole               string // the name, where nothing in it stands for anything
 	name                []string
 	named               bool
 }
@@ -125,33 +168,75 @@ func (e *DenialError) Error() string { return fmt.Sprintf("deny: entry %d: %v", 
 func (e *DenialError) Unwrap() error { return e.Err }
 
 // NewDenyList readies a list. The error is a [*DenialError], or of
-// [bus.CodeResourceExhausted] for more than [MaxDenials].
-func NewDenyList(entries []Denial) (*DenyList, error) {
+// [bus.CodeResourceExhausted] for more than [MaxDenials], or [MaxDenyPatterns].
+func NewDenyList(entries []Denial) (*DenyList, error) { return (*DenyList)(nil).Next(entries) }
+
+// Next readies another list, as NewDenyList does. What l has, too, is taken from
+// there, which is why to add one entry to many takes little time.
+func (l *DenyList) Next(entries []Denial) (*DenyList, error) {
 	if len(entries) > MaxDenials {
 		return nil, bus.Errorf(bus.CodeResourceExhausted, "deny: %d entries: at most %d are allowed", len(entries), MaxDenials)
 	}
-	l := &DenyList{serials: map[string][]*denial{}, keys: map[string][]*denial{}, names: map[string][]*denial{}, len: len(entries)}
+	next := &DenyList{
+		serials: map[serialOf][]*denial{}, keys: map[string][]*denial{}, names: map[string][]*denial{}, issuers: map[string][]*denial{},
+		ready: make(map[Denial]*denial, len(entries)), len: len(entries),
+	}
+	patterns := 0
 	for i, entry := range entries {
-		clean, err := entry.Clean()
+		d, err := l.readied(entry)
 		if err != nil {
 			return nil, &DenialError{i, err}
 		}
-		d := &denial{serial: clean.Serial, issuer: foldDN(clean.Issuer), key: strings.TrimPrefix(clean.Key, keyPrefix)}
-		if clean.Name != "" {
-			d.name, d.named = strings.Split(clean.Name, "*"), true
+		if len(d.name) > 1 {
+			patterns++
 		}
-		switch {
-		case d.serial != "":
-			l.serials[d.serial] = append(l.serials[d.serial], d)
-		case d.key != "":
-			l.keys[d.key] = append(l.keys[d.key], d)
-		case len(d.name) == 1:
-			l.names[clean.Name] = append(l.names[clean.Name], d)
-		default:
-			l.others = append(l.others, d)
+		if next.ready[entry] == nil { // said twice is said once
+			next.ready[entry] = d
+			next.add(d)
 		}
 	}
-	return l, nil
+	if patterns > MaxDenyPatterns {
+		return nil, bus.Errorf(bus.CodeResourceExhausted, "deny: %d names with a *: at most %d are allowed; names without one may be more", patterns, MaxDenyPatterns)
+	}
+	return next, nil
+}
+
+// readied returns an entry as it is compared.
+func (l *DenyList) readied(entry Denial) (*denial, error) {
+	if l != nil {
+		if d := l.ready[entry]; d != nil {
+			return d, nil
+		}
+	}
+	clean, err := entry.Clean()
+	if err != nil {
+		return nil, err
+	}
+	d := &denial{serial: clean.Serial, issuer: foldDN(clean.Issuer), key: strings.TrimPrefix(clean.Key, keyPrefix)}
+	if clean.Name != "" {
+		d.name, d.named = strings.Split(clean.Name, "*"), true
+	}
+	if len(d.name) == 1 {
+		d.whole = clean.Name
+	}
+	return d, nil
+}
+
+// add files an entry under what finds the fewest.
+func (l *DenyList) add(d *denial) {
+	switch {
+	case d.serial != "":
+		at := serialOf{d.issuer, d.serial}
+		l.serials[at] = append(l.serials[at], d)
+	case d.whole != "":
+		l.names[d.whole] = append(l.names[d.whole], d)
+	case d.key != "":
+		l.keys[d.key] = append(l.keys[d.key], d)
+	case d.issuer != "":
+		l.issuers[d.issuer] = append(l.issuers[d.issuer], d)
+	default:
+		l.patterns = append(l.patterns, d)
+	}
 }
 
 // Len is how many entries there are.
@@ -169,8 +254,10 @@ func (l *DenyList) denies(m mark, names clientNames) bool {
 		return false
 	}
 	is := func(d *denial) bool { return d.is(m, names) }
-	return slices.ContainsFunc(l.serials[m.serial], is) || slices.ContainsFunc(l.keys[m.key], is) ||
-		slices.ContainsFunc(l.names[names.peer], is) || slices.ContainsFunc(l.names[names.subject], is) || slices.ContainsFunc(l.others, is)
+	issuer := m.issuer.Value()
+	return slices.ContainsFunc(l.serials[serialOf{issuer, m.serial}], is) || slices.ContainsFunc(l.keys[m.key], is) ||
+		slices.ContainsFunc(l.issuers[issuer], is) ||
+		slices.ContainsFunc(l.names[names.peer], is) || slices.ContainsFunc(l.names[names.subject], is) || slices.ContainsFunc(l.patterns, is)
 }
 
 func (d *denial) is(m mark, names clientNames) bool {

@@ -34,25 +34,33 @@ func parseDN(text string) ([]byte, error) {
 	}
 	var name pkix.RDNSequence
 	for rest := text[1:]; ; {
-		end := 0
-		for end < len(rest) && (rest[end] != '/' || !startsAttribute(rest[end+1:])) {
-			end++
-		}
-		attr, err := parseAttribute(rest[:end])
+		said, after, more := cutAttribute(rest)
+		attr, err := parseAttribute(said)
 		if err != nil {
 			return nil, err
 		}
 		name = append(name, pkix.RelativeDistinguishedNameSET{attr})
-		if end == len(rest) {
+		if !more {
 			break
 		}
-		rest = rest[end+1:]
+		rest = after
 	}
 	der, err := asn1.Marshal(name)
 	if err != nil {
 		return nil, errors.New("it cannot be put in a certificate")
 	}
 	return der, nil
+}
+
+// cutAttribute cuts a name behind its first attribute, and tells whether there
+// are more.
+func cutAttribute(text string) (attr, rest string, more bool) {
+	for i := range len(text) {
+		if text[i] == '/' && startsAttribute(text[i+1:]) {
+			return text[:i], text[i+1:], true
+		}
+	}
+	return text, "", false
 }
 
 // parseAttribute reads "CN=alice".
@@ -66,7 +74,7 @@ func parseAttribute(text string) (attr pkix.AttributeTypeAndValue, err error) {
 		dotted = key
 	}
 	if attr.Type, ok = parseOID(dotted); !ok {
-		return attr, fmt.Errorf("there is no attribute %q: want one of C, ST, L, O, OU, CN, DC, UID, emailAddress and others that OpenSSL knows, or a number such as 2.5.4.3", key)
+		return attr, noAttribute(key)
 	}
 	value, err := unescapeDN(said)
 	switch {
@@ -91,6 +99,10 @@ func parseAttribute(text string) (attr pkix.AttributeTypeAndValue, err error) {
 	return attr, nil
 }
 
+func noAttribute(name string) error {
+	return fmt.Errorf("there is no attribute %q: want one of C, ST, L, O, OU, CN, DC, UID, emailAddress and others that OpenSSL knows, or a number such as 2.5.4.3", name)
+}
+
 func parseOID(text string) (asn1.ObjectIdentifier, bool) {
 	var id asn1.ObjectIdentifier
 	for part := range strings.SplitSeq(text, ".") {
@@ -104,8 +116,17 @@ func parseOID(text string) (asn1.ObjectIdentifier, bool) {
 	return id, err == nil
 }
 
-// unescapeDN reads \xHH; a backslash is nothing else.
+// unescapeDN is unescapeBytes for what must be UTF-8.
 func unescapeDN(text string) (string, error) {
+	value, err := unescapeBytes(text)
+	if err == nil && !utf8.ValidString(value) {
+		return "", errors.New("it is not UTF-8")
+	}
+	return value, err
+}
+
+// unescapeBytes reads \xHH; a backslash is nothing else.
+func unescapeBytes(text string) (string, error) {
 	var b strings.Builder
 	for text != "" {
 		before, after, found := strings.Cut(text, `\`)
@@ -122,9 +143,6 @@ func unescapeDN(text string) (string, error) {
 		}
 		b.WriteByte(byte(c))
 		text = after[3:]
-	}
-	if !utf8.ValidString(b.String()) {
-		return "", errors.New("it is not UTF-8")
 	}
 	return b.String(), nil
 }

@@ -7,8 +7,16 @@ import (
 	"time"
 )
 
-// MaxProxies bounds the proxy certificates of one chain.
-const MaxProxies = 8
+// Bounds of proxy certificates, which nobody but a user has looked at.
+const (
+	// MaxProxies bounds the proxy certificates of one chain.
+	MaxProxies = 8
+	// MaxProxyName bounds the common name that each adds to its signer's subject,
+	// in bytes. Tools take a number, or "proxy".
+	MaxProxyName = 256
+	// maxProxySerial bounds its serial number, in bits: RFC 5280 allows 160.
+	maxProxySerial = 512
+)
 
 // A Proxy is what a proxy certificate (RFC 3820) says beside whose it is. It is
 // immutable.
@@ -151,8 +159,13 @@ func checkProxy(cert, signer *x509.Certificate) error {
 	if !sameName(cert.RawIssuer, signer.RawSubject) {
 		return refuse("a proxy certificate does not come from the certificate sent after it")
 	}
-	if _, ok := oneMoreCN(signer.RawSubject, cert.RawSubject); !ok {
+	switch name, ok := oneMoreCN(signer.RawSubject, cert.RawSubject); {
+	case !ok:
 		return refuse("a proxy certificate's subject is not its issuer's and one more common name")
+	case len(name) > MaxProxyName:
+		return refuse("a proxy certificate's common name has %d bytes: at most %d are allowed", len(name), MaxProxyName)
+	case cert.SerialNumber.BitLen() > maxProxySerial:
+		return refuse("a proxy certificate's serial number has %d bits: at most %d are allowed", cert.SerialNumber.BitLen(), maxProxySerial)
 	}
 	if cert.IsCA || cert.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0 {
 		return refuse("a proxy certificate is a CA's")

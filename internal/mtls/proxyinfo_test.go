@@ -2,14 +2,11 @@ package mtls
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"crypto/x509"
 	"encoding/asn1"
 	"math"
 	"math/big"
 	"strings"
 	"testing"
-	"time"
 )
 
 // What is accepted says what it seems to: written again it is the same.
@@ -64,39 +61,4 @@ func FuzzGroup(f *testing.F) {
 			t.Errorf("%x: got %q, %v", der, group, err)
 		}
 	})
-}
-
-// However many come by, few are remembered; and those who come again are
-// verified again.
-func TestMemoryOfProofsIsBounded(t *testing.T) {
-	t.Parallel()
-	ca, err := NewAuthority("test CA", time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := newTrust(poolOf([]*x509.Certificate{ca.Certificate()}), Policy{}, nil)
-	var first *Issued
-	for i := range maxProofs { // of whom nobody comes again
-		all.remember(sha256.Sum256([]byte{byte(i), byte(i >> 8)}), &Proof{})
-	}
-	for range 10 {
-		issued, err := ca.Issue(Request{Name: "x", Client: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if first == nil {
-			first = issued
-		}
-		if _, err := all.prove([]*x509.Certificate{issued.Certificate}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(all.proofs) != maxProofs {
-		t.Errorf("got %d proofs, want %d", len(all.proofs), maxProofs)
-	}
-	for range 2 {
-		if _, err := all.prove([]*x509.Certificate{first.Certificate}); err != nil {
-			t.Error(err)
-		}
-	}
 }

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"iter"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -37,8 +39,12 @@ type marks struct {
 type clientNames struct{ peer, subject string }
 
 func markOf(cert *x509.Certificate) unique.Handle[mark] {
+	return unique.Make(mark{unique.Make(nameKey(cert.RawIssuer)), cert.SerialNumber.Text(16), keyOf(cert)})
+}
+
+func keyOf(cert *x509.Certificate) string {
 	key := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
-	return unique.Make(mark{unique.Make(nameKey(cert.RawIssuer)), cert.SerialNumber.Text(16), hex.EncodeToString(key[:])})
+	return hex.EncodeToString(key[:])
 }
 
 func marksOf(chains [][]*x509.Certificate, proxies []*x509.Certificate, peer bus.Peer) *marks {
@@ -82,88 +88,126 @@ type revocations struct {
 
 	current atomic.Pointer[revocation]
 
+	// mu makes changes of current one after the other.
 	mu sync.Mutex
-	// Guarded by mu.
-	files crlFiles
-	// seen are intermediate CAs of clients that were verified, by hash.
+
+	seenMu sync.RWMutex
+	// Guarded by seenMu: intermediate CAs of clients that were verified, by hash.
 	seen map[[sha256.Size]byte]*x509.Certificate
 }
 
-// A revocation is what is known at one time. Which lists are signed may change.
+// A revocation is what is known at one time. It is immutable, but for which
+// lists are signed.
 type revocation struct {
-	lists map[string][]*crl // by issuer
+	files crlFiles
+	lists map[string][]*crl // those of files, by issuer
 	deny  *DenyList
+	cas   []*x509.Certificate // that are configured
+	above ways                // from these
 }
 
 func newRevocations(p Policy) *revocations {
-	r := &revocations{strict: p.RefuseStale, now: p.now, files: crlFiles{}, seen: map[[sha256.Size]byte]*x509.Certificate{}}
+	r := &revocations{strict: p.RefuseStale, now: p.now, seen: map[[sha256.Size]byte]*x509.Certificate{}}
 	r.current.Store(&revocation{})
 	return r
 }
 
 // load reads the files of lists, and tells whether something else holds now.
+// It is called once at a time; nobody waits for it.
 func (r *revocations) load(paths []string, cas []*x509.Certificate) (changed bool, faults []crlFault) {
-	if len(paths) == 0 {
-		return false, nil
+	last := r.current.Load()
+	next := crlFiles{}
+	if len(paths) > 0 {
+		next, faults = last.files.load(paths, newIssuers(cas, r.known()))
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	seen := make([]*x509.Certificate, 0, len(r.seen))
-	for _, cert := range r.seen {
-		seen = append(seen, cert)
-	}
-	next, faults := r.files.load(paths, newIssuers(cas, seen))
 	for path, file := range next {
-		changed = changed || r.files[path] != file
+		changed = changed || last.files[path] != file
 	}
-	changed = changed || len(next) != len(r.files)
-	if changed {
-		r.files = next
-		lists := map[string][]*crl{}
-		for _, file := range next {
-			for _, list := range file.lists {
-				lists[list.issuer] = append(lists[list.issuer], list)
-			}
+	changed = changed || len(next) != len(last.files)
+	same := slices.Equal(last.cas, cas)
+	if !changed && same {
+		return false, faults
+	}
+	lists := map[string][]*crl{}
+	for _, file := range next {
+		for _, list := range file.all() {
+			lists[list.issuer] = append(lists[list.issuer], list)
 		}
-		r.current.Store(&revocation{lists: lists, deny: r.current.Load().deny})
+	}
+	above := last.above
+	if !same {
+		above = waysOf(cas)
+	}
+	r.change(func(now *revocation) { now.files, now.lists, now.cas, now.above = next, lists, cas, above })
+	// Whom learn has met meanwhile did not see these lists.
+	issuers := newIssuers(nil, r.known())
+	for _, some := range lists {
+		for _, list := range some {
+			issuers.settle(list)
+		}
 	}
 	return changed, faults
 }
 
-// setDeny puts another deny list in force.
-func (r *revocations) setDeny(list *DenyList) {
+// change puts something else in force.
+func (r *revocations) change(do func(*revocation)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.current.Store(&revocation{lists: r.current.Load().lists, deny: list})
+	next := *r.current.Load()
+	do(&next)
+	r.current.Store(&next)
+}
+
+// setDeny puts another deny list in force.
+func (r *revocations) setDeny(list *DenyList) {
+	r.change(func(now *revocation) { now.deny = list })
+}
+
+// known returns the intermediate CAs that were seen.
+func (r *revocations) known() []*x509.Certificate {
+	r.seenMu.RLock()
+	defer r.seenMu.RUnlock()
+	return slices.Collect(maps.Values(r.seen))
 }
 
 // learn keeps the intermediate CAs of verified chains, and verifies lists of
 // theirs that wait for that.
 func (r *revocations) learn(chains [][]*x509.Certificate) {
-	if r == nil || !slices.ContainsFunc(chains, func(chain []*x509.Certificate) bool { return len(chain) > 2 }) {
+	if r == nil {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	for _, chain := range chains {
 		for _, cert := range chain[1:max(1, len(chain)-1)] {
-			hash := sha256.Sum256(cert.Raw)
-			if r.seen[hash] != nil {
+			if !r.see(cert) {
 				continue
 			}
-			if len(r.seen) >= maxIssuers {
-				for other := range r.seen { // whichever comes first
-					delete(r.seen, other)
-					break
-				}
-			}
-			r.seen[hash] = cert
-			one := newIssuers([]*x509.Certificate{cert})
+			one := newIssuers(nil, []*x509.Certificate{cert})
 			for _, list := range r.current.Load().lists[nameKey(cert.RawSubject)] {
 				one.settle(list)
 			}
 		}
 	}
+}
+
+// see tells whether an intermediate CA is new here, and keeps it.
+func (r *revocations) see(cert *x509.Certificate) bool {
+	hash := sha256.Sum256(cert.Raw)
+	r.seenMu.RLock()
+	_, known := r.seen[hash]
+	r.seenMu.RUnlock()
+	if known {
+		return false
+	}
+	r.seenMu.Lock()
+	defer r.seenMu.Unlock()
+	if _, known = r.seen[hash]; !known && len(r.seen) >= maxIssuers {
+		for other := range r.seen { // whichever comes first
+			delete(r.seen, other)
+			break
+		}
+	}
+	r.seen[hash] = cert
+	return !known
 }
 
 // check says why a client with these marks is not to be let in; nil: he is.
@@ -190,14 +234,30 @@ func (r *revocation) revokes(m *marks) *bus.Error {
 		}
 	}
 	var why *bus.Error
-	for _, chain := range m.chains {
-		bad := r.badLink(chain, m.names)
-		if bad == nil {
-			return nil
-		}
-		why = bad
+	if r.anyChain(m, func(chain []unique.Handle[mark]) bool {
+		why = r.badLink(chain, m.names)
+		return why == nil
+	}) {
+		return nil
 	}
 	return why
+}
+
+// anyChain tells whether a client has a chain that is good. One that ends at a
+// CA whose issuer is also configured goes on to that.
+func (r *revocation) anyChain(m *marks, good func(chain []unique.Handle[mark]) bool) bool {
+	for _, chain := range m.chains {
+		ways := r.above[chain[len(chain)-1]]
+		if len(ways) == 0 && good(chain) {
+			return true
+		}
+		for _, way := range ways {
+			if good(slices.Concat(chain, way)) {
+				return true
+			}
+		}
+	}
+	return len(m.chains) == 0
 }
 
 // badLink says which certificate of a chain is bad.
@@ -208,10 +268,10 @@ func (r *revocation) badLink(chain []unique.Handle[mark], names clientNames) *bu
 			return denied()
 		}
 		if i > 0 && i == len(chain)-1 {
-			break // it is believed because it is configured, and nobody else's word counts
+			break // it is believed because it is configured, and nobody is above it
 		}
-		for _, list := range r.lists[cert.issuer.Value()] {
-			if _, revoked := list.revoked[cert.serial]; !revoked || !list.signed.Load() {
+		for list := range r.listsFor(chain, i) {
+			if _, revoked := list.revoked[cert.serial]; !revoked {
 				continue
 			}
 			if i > 0 {
@@ -223,25 +283,47 @@ func (r *revocation) badLink(chain []unique.Handle[mark], names clientNames) *bu
 	return nil
 }
 
+// listsFor yields the lists that count for a link of a chain: those that the key of
+// its issuer in this chain has signed, as another CA of that name has serial numbers
+// of its own. Where that key has signed none, all of that name count: a CA that has a
+// new key may speak with it of what the old one signed.
+func (r *revocation) listsFor(chain []unique.Handle[mark], i int) iter.Seq[*crl] {
+	return func(yield func(*crl) bool) {
+		lists := r.lists[chain[i].Value().issuer.Value()]
+		own := func(list *crl) bool {
+			signer := list.signer.Load()
+			return signer != nil && i+1 < len(chain) && *signer == chain[i+1].Value().key
+		}
+		all := !slices.ContainsFunc(lists, own)
+		for _, list := range lists {
+			if (own(list) || all && list.signer.Load() != nil) && !yield(list) {
+				return
+			}
+		}
+	}
+}
+
 func denied() *bus.Error {
 	return bus.Errorf(bus.CodeCertificateRevoked, "the client certificate is denied here")
 }
 
 // stale says whose list is missing or out of date, so that nobody can know.
 func (r *revocation) stale(m *marks, now time.Time) error {
-	var why error
-	for _, chain := range m.chains {
-		i := slices.IndexFunc(chain[:max(1, len(chain)-1)], func(link unique.Handle[mark]) bool {
-			return !slices.ContainsFunc(r.lists[link.Value().issuer.Value()], func(list *crl) bool {
-				return list.signed.Load() && !now.After(list.until)
-			})
-		})
-		if i < 0 {
-			return nil
+	if r.anyChain(m, func(chain []unique.Handle[mark]) bool {
+		for i := range max(1, len(chain)-1) {
+			inDate := false
+			for list := range r.listsFor(chain, i) {
+				inDate = inDate || !now.After(list.until)
+			}
+			if !inDate {
+				return false
+			}
 		}
-		why = refuse("whether the client certificate was revoked cannot be told: the list of its issuer, or of one above, is missing or out of date")
+		return true
+	}) {
+		return nil
 	}
-	return why
+	return refuse("whether the client certificate was revoked cannot be told: the list of its issuer, or of one above, is missing or out of date")
 }
 
 // A CRL is a list of revoked certificates that is in use, for who watches over
@@ -259,16 +341,14 @@ type CRL struct {
 	Verified bool
 }
 
-// lists returns all lists, in no order.
+// all returns all lists, in no order.
 func (r *revocations) all() []CRL {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	var all []CRL
-	for _, file := range r.files {
-		for _, list := range file.lists {
+	for _, file := range r.current.Load().files {
+		for _, list := range file.all() {
 			c := CRL{
 				Issuer: list.dn, Path: file.path, Revoked: len(list.revoked), ThisUpdate: list.from, NextUpdate: list.until,
-				Verified: list.signed.Load(),
+				Verified: list.signed(),
 			}
 			if list.number != nil {
 				c.Number = list.number.String()

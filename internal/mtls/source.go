@@ -29,13 +29,13 @@ type Source struct {
 	revoked           *revocations
 
 	current atomic.Pointer[generation]
+	failed  atomic.Pointer[error] // what came of reading the files last; nil: they were not read
 
 	// mu makes reloads one after the other.
 	mu       sync.Mutex
 	seen     [sha256.Size]byte
 	badLists []crlFault
 	looked   *sight        // how the files looked before they were read last
-	failed   error         // what came of that
 	tickets  *ticketKeeper // nil: the keys of session tickets are in memory
 }
 
@@ -81,14 +81,17 @@ func (s *Source) Requiring() *tls.Config { return s.requiring }
 // Deny puts another deny list in force, at once; nil denies nobody.
 func (s *Source) Deny(list *DenyList) { s.revoked.setDeny(list) }
 
-// Fault is what was wrong with the files when they were read last, or nil.
+// Fault is what was wrong with the files when they were read last, or nil. It
+// does not wait while they are read.
 func (s *Source) Fault() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.failed
+	if failed := s.failed.Load(); failed != nil {
+		return *failed
+	}
+	return nil
 }
 
-// CRLs returns the lists of revoked certificates that are in use.
+// CRLs returns the lists of revoked certificates that are in use. It does not
+// wait while files are read.
 func (s *Source) CRLs() []CRL { return s.revoked.all() }
 
 // Leaf returns the certificate that is served now, for a notice before it
@@ -116,7 +119,7 @@ func (s *Source) lookAgain() (changed bool, err error) {
 		if s.tickets != nil {
 			s.tickets.keep()
 		}
-		return false, s.failed
+		return false, s.Fault()
 	}
 	return s.readLocked(now)
 }
@@ -137,7 +140,8 @@ func (s *Source) readLocked(now *sight) (changed bool, err error) {
 		s.badLists = faults
 		err = together(err, faults)
 	}
-	s.looked, s.failed = now, err
+	s.looked = now
+	s.failed.Store(&err)
 	return changed, err
 }
 

@@ -6,20 +6,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"sync"
 	"time"
 
 	"busd/bus"
 )
 
-const (
-	// maxProofs bounds the proofs that are remembered: about 2 KiB each. Who is
-	// beyond it is verified again.
-	maxProofs = 16 << 10
-	// maxRSABits is what crypto/tls allows in a handshake, where a longer key
-	// would cost too much.
-	maxRSABits = 8192
-)
+// maxRSABits is what crypto/tls allows in a handshake, where a longer key would
+// cost too much.
+const maxRSABits = 8192
 
 // A Proof is what verified certificates prove. It is shared by all who ask, and
 // must not be changed.
@@ -127,13 +121,11 @@ type trust struct {
 	pool    *x509.CertPool
 	policy  Policy
 	revoked *revocations // nil: nothing ever is
-
-	mu     sync.RWMutex
-	proofs map[[sha256.Size]byte]*Proof // by the hash of all certificates that were sent
+	proofs  *proofs
 }
 
 func newTrust(pool *x509.CertPool, p Policy, revoked *revocations) *trust {
-	return &trust{pool: pool, policy: p, revoked: revoked, proofs: map[[sha256.Size]byte]*Proof{}}
+	return &trust{pool: pool, policy: p, revoked: revoked, proofs: newProofs()}
 }
 
 // prove verifies certificates as they were sent, or remembers that. What it
@@ -142,15 +134,13 @@ func newTrust(pool *x509.CertPool, p Policy, revoked *revocations) *trust {
 func (t *trust) prove(certs []*x509.Certificate) (*Proof, error) {
 	now := t.policy.now()
 	key := hashSent(certs)
-	t.mu.RLock()
-	proof := t.proofs[key]
-	t.mu.RUnlock()
+	proof := t.proofs.get(key)
 	if proof == nil || !proof.holds(now) {
 		var err error
 		if proof, err = t.verify(certs, now); err != nil {
 			return nil, err
 		}
-		t.remember(key, proof)
+		t.proofs.put(key, proof, certs)
 	}
 	if err := t.revoked.check(proof.Credential.marks); err != nil {
 		return nil, err
@@ -172,29 +162,17 @@ func (t *trust) accept(state tls.ConnectionState) (*Proof, error) {
 	if err := t.revoked.check(proof.Credential.marks); err != nil {
 		return nil, err
 	}
-	t.remember(hashSent(state.PeerCertificates), proof)
+	t.proofs.put(hashSent(state.PeerCertificates), proof, state.PeerCertificates)
 	return proof, nil
 }
 
-func (t *trust) remember(key [sha256.Size]byte, proof *Proof) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if _, again := t.proofs[key]; !again && len(t.proofs) >= maxProofs {
-		for other := range t.proofs { // whichever comes first
-			delete(t.proofs, other)
-			break
-		}
-	}
-	t.proofs[key] = proof
-}
-
 // hashSent needs no lengths in between: DER delimits itself.
-func hashSent(certs []*x509.Certificate) [sha256.Size]byte {
+func hashSent(certs []*x509.Certificate) proofKey {
 	sum := sha256.New()
 	for _, cert := range certs {
 		sum.Write(cert.Raw)
 	}
-	return [sha256.Size]byte(sum.Sum(nil))
+	return proofKey(sum.Sum(nil))
 }
 
 // verify verifies the end-entity certificate against the CAs first: nothing

@@ -44,6 +44,11 @@ func (d *denyList) Remove(admin.Denial) (admin.DenyOutcome, error) {
 	return admin.DenyOutcome{Persistent: true}, nil
 }
 
+// header is a request with a header more.
+func header(name string) func(*http.Request) {
+	return func(r *http.Request) { r.Header.Set(name, "for=203.0.113.9") }
+}
+
 func TestDeny(t *testing.T) {
 	t.Parallel()
 	h := newAdmin().Handler(true)
@@ -66,6 +71,9 @@ func TestDeny(t *testing.T) {
 		{"from elsewhere", "POST", "/deny", `{"name": "c"}`, func(r *http.Request) { r.RemoteAddr = "192.0.2.1:1" }, 403, "only from this machine"},
 		{"listed from elsewhere", "GET", "/deny", "", func(r *http.Request) { r.RemoteAddr = "192.0.2.1:1" }, 403, "only from this machine"},
 		{"from a page", "POST", "/deny", `{"name": "c"}`, func(r *http.Request) { r.Header.Set("Origin", "https://evil.org") }, 403, "not for web pages"},
+		{"through a proxy", "POST", "/deny", `{"name": "c"}`, header("X-Forwarded-For"), 403, "not through a proxy"},
+		{"removed through a proxy", "POST", "/deny/remove", `{"name": "dns:a"}`, header("Via"), 403, "not through a proxy"},
+		{"listed through a proxy", "GET", "/deny", "", header("Forwarded"), 403, "not through a proxy"},
 		{"by another name", "POST", "/deny", `{"name": "c"}`, func(r *http.Request) { r.Host = "evil.org" }, 421, ""},
 		{"another method", "DELETE", "/deny", "", nil, 405, ""},
 	} {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"busd/bus"
@@ -186,7 +187,8 @@ func readDrain(body io.Reader) (r DrainRequest, err error) {
 }
 
 // stranger says why a request that changes something is refused: it comes from
-// another machine, or from a page in a browser on this one.
+// another machine, through a proxy on this one (for whoever uses that), or from a
+// page in a browser here.
 func stranger(r *http.Request) (status int, reason string) {
 	remote, err := netip.ParseAddrPort(r.RemoteAddr)
 	switch {
@@ -194,8 +196,20 @@ func stranger(r *http.Request) (status int, reason string) {
 		return http.StatusForbidden, "only from this machine, by its loopback address"
 	case !isLocal(r.Host):
 		return http.StatusMisdirectedRequest, notLocal
+	case proxied(r.Header):
+		return http.StatusForbidden, "not through a proxy: only from this machine itself"
 	case r.Header.Values("Origin") != nil || r.Header.Values("Sec-Fetch-Site") != nil:
 		return http.StatusForbidden, "not for web pages"
 	}
 	return 0, ""
+}
+
+// proxied tells whether a proxy says that it passes on another's request.
+func proxied(h http.Header) bool {
+	for name := range h {
+		if name == "Forwarded" || name == "Via" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded") {
+			return true
+		}
+	}
+	return false
 }

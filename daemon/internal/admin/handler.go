@@ -29,6 +29,9 @@ const (
 //	/deny     the deny list ([Denied]); POST adds a [Denial], POST to /deny/remove
 //	          removes one, answered with a [DenyOutcome]; from this machine only
 //
+// From this machine only is from its loopback address, by a request that names no
+// proxy: behind one everybody would be here.
+//
 // With local set, for a listener on loopback, there is also /debug/pprof/, and
 // requests whose Host is a name other than localhost get 421: a browser's page
 // must not get here under a name of its own.

@@ -54,6 +54,11 @@ func (p *app) revoke(dir, reason string, which []string) error {
 	if err != nil {
 		return err
 	}
+	unlock, err := lockRevocations(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	record, err := readRevocations(dir)
 	if err != nil {
 		return err
@@ -195,6 +200,11 @@ func (p *app) revocationList(dir, out string, due time.Duration) error {
 	if err := isList(out); err != nil {
 		return err
 	}
+	unlock, err := lockRevocations(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	record, err := readRevocations(dir)
 	if err != nil {
 		return err

@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"busd/internal/mtls"
 )
 
 // revocationFile is the record of what a CA has revoked, beside the CA: JSON, an
@@ -49,14 +51,31 @@ var reasonCodes = map[string]int{
 type revocations struct {
 	path    string
 	revoked []revocation
-	list    int64 // the number of the last list
+	at      map[string]int // the place in revoked, by serial number
+	list    int64          // the number of the last list
+}
+
+// lockRevocations waits until no other command writes the record of the CA in
+// dir, so that what is read until it is unlocked is the last word: no two lists
+// get one number.
+func lockRevocations(dir string) (unlock func(), err error) {
+	path := filepath.Join(dir, revocationFile)
+	lock, err := mtls.LockFile(path)
+	var failed *fs.PathError
+	if errors.As(err, &failed) {
+		return nil, unwritable(path, failed)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = lock.Close() }, nil // nothing was written with it
 }
 
 // readRevocations reads the record of the CA in dir. One that is not there says
 // nothing; one that cannot be understood is an error: nobody is to be believed
 // again because of it.
 func readRevocations(dir string) (*revocations, error) {
-	r := &revocations{path: filepath.Join(dir, revocationFile)}
+	r := &revocations{path: filepath.Join(dir, revocationFile), at: map[string]int{}}
 	f, err := os.Open(r.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, nil
@@ -86,7 +105,7 @@ func readRevocations(dir string) (*revocations, error) {
 		if one.Serial == "" {
 			r.list = max(r.list, one.List)
 		} else if r.of(one.Serial) == nil {
-			r.revoked = append(r.revoked, one)
+			r.knows(one)
 		}
 	}
 	return r, nil
@@ -105,12 +124,15 @@ func (v *revocation) good() bool {
 // of returns what is said of a certificate, nil if nothing is. serial is in
 // hexadecimal digits without leading zeros.
 func (r *revocations) of(serial string) *revocation {
-	for i := range r.revoked {
-		if r.revoked[i].Serial == serial {
-			return &r.revoked[i]
-		}
+	if i, known := r.at[serial]; known {
+		return &r.revoked[i]
 	}
 	return nil
+}
+
+func (r *revocations) knows(v revocation) {
+	r.at[v.Serial] = len(r.revoked)
+	r.revoked = append(r.revoked, v)
 }
 
 // add writes a line and returns once it is on the disk.
@@ -134,7 +156,7 @@ func (r *revocations) add(v revocation) error {
 		return unwritable(r.path, err)
 	}
 	if v.Serial != "" {
-		r.revoked = append(r.revoked, v)
+		r.knows(v)
 	} else {
 		r.list = v.List
 	}

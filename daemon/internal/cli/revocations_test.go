@@ -1,13 +1,18 @@
 package cli
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"busd/internal/mtls"
 )
 
 // Commands that run at the same time lose nothing of what each notes.
@@ -33,6 +38,60 @@ func TestRevocationsTogether(t *testing.T) {
 	}
 	if len(r.entries()) != 50 {
 		t.Errorf("got %d revocations, want 50", len(r.entries()))
+	}
+}
+
+// Lists that are made at the same time have different numbers, and the file holds
+// the last of them.
+func TestListsTogether(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ca, err := mtls.NewAuthority("test CA", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ca.KeyPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := mtls.WriteFiles(false, mtls.File{Path: filepath.Join(dir, "ca.crt"), Data: ca.CertPEM()}, mtls.File{Path: filepath.Join(dir, "ca.key"), Data: key, Secret: true}); err != nil {
+		t.Fatal(err)
+	}
+	const lists = 10
+	out := filepath.Join(dir, "ca.crl")
+	var all sync.WaitGroup
+	for i := range lists {
+		all.Go(func() {
+			p := &app{out: io.Discard, err: io.Discard}
+			if err := p.revoke(dir, "", []string{fmt.Sprintf("%x", i+1)}); err != nil {
+				t.Error(err)
+			}
+			if err := p.revocationList(dir, out, time.Hour); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	data, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(data)
+	list, err := x509.ParseRevocationList(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list.Number.Int64() != lists || len(list.RevokedCertificateEntries) != lists {
+		t.Errorf("got list %v of %d, want %d of %d", list.Number, len(list.RevokedCertificateEntries), lists, lists)
+	}
+	record, err := os.ReadFile(filepath.Join(dir, revocationFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range lists {
+		if line := fmt.Sprintf(`"list":%d}`, n+1); strings.Count(string(record), line) != 1 {
+			t.Errorf("number %d was not given once:\n%s", n+1, record)
+		}
 	}
 }
 

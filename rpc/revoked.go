@@ -149,11 +149,11 @@ func (t *tether) cut(why *bus.Error) bool {
 	}
 	t.why = why
 	t.broken.Store(true) // before the deadlines: whoever sets one afterwards looks at it
+	if t.own != nil {
+		t.own.Cancel(why) // before net/http ends the request's context, which has no such cause
+	}
 	t.x.interrupt()
 	_ = t.x.control.SetWriteDeadline(time.Unix(1, 0))
-	if t.own != nil {
-		t.own.Cancel(why)
-	}
 	if t.ended != nil {
 		close(t.ended)
 	}

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"busd/access"
@@ -32,18 +32,23 @@ type lasting struct {
 	*rpc.Server
 
 	alice, bob credential
-	until      time.Time // alice's NotAfter
+	until      time.Time     // alice's NotAfter
+	asked      chan struct{} // for each caller who was found
+	began      chan struct{} // for each method that runs
 	ended      chan error
 }
 
 func newLasting(t *testing.T) *lasting {
 	t.Helper()
-	l := &lasting{ended: make(chan error, 10)}
+	l := &lasting{asked: make(chan struct{}, 10), began: make(chan struct{}, 10), ended: make(chan error, 10)}
 	svc := rpc.NewService("Test/Long")
-	watched := func(ctx context.Context) { context.AfterFunc(ctx, func() { l.ended <- context.Cause(ctx) }) }
+	watched := func(ctx context.Context) {
+		context.AfterFunc(ctx, func() { l.ended <- context.Cause(ctx) })
+		l.began <- struct{}{}
+	}
 	rpc.Export(svc, "drip", func(ctx context.Context) io.Reader {
 		watched(ctx)
-		return &sleepy{left: 1000} // it does not look at ctx
+		return dripping{} // it does not look at ctx
 	})
 	rpc.Export(svc, "flood", func(ctx context.Context) io.Reader {
 		watched(ctx)
@@ -63,8 +68,12 @@ func newLasting(t *testing.T) *lasting {
 		return ctx.Err()
 	})
 	rpc.Export(svc, "stubborn", func(ctx context.Context) {
-		watched(ctx)
-		time.Sleep(30 * time.Second)
+		if rpc.RequestOf(ctx).Caller.Peer.Name == "alice" {
+			watched(ctx)
+		} else {
+			l.began <- struct{}{}
+		}
+		time.Sleep(2 * time.Second)
 	})
 	l.Server = serverOf(t, rpc.Config{Authenticate: func(r *http.Request) (access.Caller, *bus.Error) {
 		name := r.TLS.PeerCertificates[0].Subject.CommonName
@@ -72,9 +81,18 @@ func newLasting(t *testing.T) *lasting {
 		if name == "alice" {
 			caller.Credential, caller.NotAfter = &l.alice, l.until
 		}
-		return caller, caller.Credential.Revoked()
+		l.asked <- struct{}{}
+		return caller, nil
 	}}, svc)
 	return l
+}
+
+// dripping gives a byte now and then.
+type dripping struct{}
+
+func (dripping) Read(p []byte) (int, error) {
+	time.Sleep(50 * time.Millisecond)
+	return copy(p, "x"), nil
 }
 
 // waiting has nothing to say until its context ends.
@@ -112,7 +130,8 @@ func (l *lasting) ask(t *testing.T, w *world, name, method string, http2 bool, r
 		}
 		defer resp.Body.Close()
 		if method == "flood" {
-			time.Sleep(5 * time.Second) // it is not taken meanwhile
+			<-l.ended // until then it is not taken
+			l.ended <- context.Canceled
 		}
 		text, err := io.ReadAll(resp.Body)
 		if err != nil {
@@ -127,7 +146,7 @@ func (l *lasting) ask(t *testing.T, w *world, name, method string, http2 bool, r
 type steady struct{}
 
 func (*steady) Read(p []byte) (int, error) {
-	time.Sleep(time.Second)
+	time.Sleep(50 * time.Millisecond)
 	n := min(len(p), 4<<10)
 	copy(p, strings.Repeat(" ", n))
 	return n, nil
@@ -139,47 +158,54 @@ func TestRevoked(t *testing.T) {
 	for _, method := range []string{"drip", "flood", "silent", "put", "wait", "stubborn", "body"} {
 		for _, http2 := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, http2=%t", method, http2), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					l := newLasting(t)
-					w := serveInMemory(t, l, func(*http.Server) {}, "h2", "http/1.1")
-					alice, bob := make(chan string, 1), make(chan string, 1)
-					l.ask(t, w, "bob", "stubborn", http2, bob)
-					l.ask(t, w, "alice", method, http2, alice)
-					time.Sleep(2 * time.Second)
-					if n := l.CredentialsChanged(); n != 0 {
-						t.Errorf("%d calls were ended before anybody was revoked", n)
-					}
-					l.alice.revoked.Store(true)
-					began := time.Now()
-					if n := l.CredentialsChanged(); n != 1 {
-						t.Errorf("%d calls were ended, want alice's", n)
-					}
-					got := <-alice
-					took := time.Since(began)
-					if most := map[string]time.Duration{"drip": 26 * time.Second, "flood": 5 * time.Second}[method]; took > max(most, time.Second) {
-						t.Errorf("the call ended %v after its caller was revoked", took)
-					}
+				t.Parallel()
+				l := newLasting(t)
+				w := serve(t, l, "h2", "http/1.1")
+				alice, bob := make(chan string, 1), make(chan string, 1)
+				l.ask(t, w, "bob", "stubborn", http2, bob)
+				l.ask(t, w, "alice", method, http2, alice)
+				<-l.began
+				<-l.asked
+				<-l.asked
+				if method != "body" {
+					<-l.began
+				}
+				if n := l.CredentialsChanged(); n != 0 {
+					t.Errorf("%d calls were ended before anybody was revoked", n)
+				}
+				l.alice.revoked.Store(true)
+				n := 0
+				for stop := time.Now().Add(waitTime); n == 0 && time.Now().Before(stop); n = l.CredentialsChanged() {
+					runtime.Gosched()
+				}
+				if n != 1 {
+					t.Errorf("%d calls were ended, want alice's", n)
+				}
+				select {
+				case got := <-alice:
 					if got != "no answer" && got != "cut" && !strings.Contains(got, "certificate_revoked") {
 						t.Errorf("alice has got %q, want an error", got)
 					}
-					if method != "body" {
-						if cause := <-l.ended; cause == nil {
-							t.Error("the method's context has not ended")
-						}
+				case <-time.After(waitTime):
+					t.Fatal("alice's call goes on")
+				}
+				if method != "body" {
+					if cause := <-l.ended; cause == nil {
+						t.Error("the method's context has not ended")
 					}
-					if n := l.CredentialsChanged(); n != 0 {
-						t.Errorf("%d calls were ended again", n)
-					}
-					if got := <-bob; !strings.HasPrefix(got, "200 ") {
-						t.Errorf("bob has got %q, want the end of his call", got)
-					}
-				})
+				}
+				if got := <-bob; !strings.HasPrefix(got, "200 ") {
+					t.Errorf("bob has got %q, want the end of his call", got)
+				}
 			})
 		}
 	}
 }
 
-// TestRevokedBetweenAuthenticationAndCall: who is revoked while his credential is
+// waitTime is how long a test waits for what must come.
+const waitTime = 5 * time.Second
+
+// TestRevokedWhileItIsLookedAt: who is revoked while his credential is
 // looked at is not overlooked.
 func TestRevokedWhileItIsLookedAt(t *testing.T) {
 	var s *rpc.Server
@@ -203,30 +229,30 @@ func TestRevokedWhileItIsLookedAt(t *testing.T) {
 func TestStreamsEndWithTheCertificate(t *testing.T) {
 	for _, method := range []string{"drip", "put", "stubborn"} {
 		t.Run(method, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				l := newLasting(t)
-				began := time.Now()
-				l.until = began.Add(20 * time.Second)
-				w := serveInMemory(t, l, func(*http.Server) {}, "http/1.1")
-				alice := make(chan string, 1)
-				l.ask(t, w, "alice", method, false, alice)
-				got := <-alice
-				if method == "stubborn" {
-					if !strings.HasPrefix(got, "200 ") {
-						t.Errorf("got %q, want all of it", got)
-					}
-					return
+			t.Parallel()
+			l := newLasting(t)
+			const left = time.Second
+			began := time.Now()
+			l.until = began.Add(left)
+			w := serve(t, l, "http/1.1")
+			alice := make(chan string, 1)
+			l.ask(t, w, "alice", method, false, alice)
+			got := <-alice
+			if method == "stubborn" {
+				if !strings.HasPrefix(got, "200 ") {
+					t.Errorf("got %q, want all of it", got)
 				}
-				if got != "no answer" && got != "cut" && !strings.Contains(got, "certificate_expired") {
-					t.Errorf("alice has got %q, want an error", got)
-				}
-				if took := time.Since(began); took < 20*time.Second || took > 26*time.Second {
-					t.Errorf("it ended after %v, want 20 s", took)
-				}
-				if cause := <-l.ended; method == "drip" && bus.CodeOf(cause) != bus.CodeCertificateExpired {
-					t.Errorf("the context's cause: got %v, want certificate_expired", cause)
-				}
-			})
+				return
+			}
+			if got != "no answer" && got != "cut" && !strings.Contains(got, "certificate_expired") {
+				t.Errorf("alice has got %q, want an error", got)
+			}
+			if took := time.Since(began); took < left || took > left+waitTime {
+				t.Errorf("it ended after %v, want %v", took, left)
+			}
+			if cause := <-l.ended; method == "drip" && bus.CodeOf(cause) != bus.CodeCertificateExpired {
+				t.Errorf("the context's cause: got %v, want certificate_expired", cause)
+			}
 		})
 	}
 }

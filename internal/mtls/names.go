@@ -71,7 +71,10 @@ func checkURI(text string) error {
 	if scheme != strings.ToLower(scheme) || uri.Host != strings.ToLower(uri.Host) {
 		return errors.New("the scheme and the host of a URI are written in lower case")
 	}
-	for segment := range strings.SplitSeq(uri.EscapedPath(), "/") {
+	if strings.HasSuffix(uri.Host, ":") {
+		return errors.New("a URI has no port that is empty")
+	}
+	for segment := range strings.SplitSeq(uri.EscapedPath()+"/"+uri.Opaque, "/") { // one of them is empty
 		if segment == "." || segment == ".." {
 			return errors.New("the path of a URI has no . or .. segment")
 		}

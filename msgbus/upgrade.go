@@ -43,7 +43,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // notAllowed answers an HTTP method that is not served at a path.
 func (s *Server) notAllowed(w http.ResponseWriter, r *http.Request, allow, want string) {
 	w.Header().Set("Allow", allow)
-	s.refuse(w, r, http.StatusMethodNotAllowed, bus.Errorf(bus.CodeUnimplemented, "method %.16q: want %s", r.Method, want))
+	s.refuse(w, r, http.StatusMethodNotAllowed, bus.Errorf(bus.CodeUnimplemented, "method %.16s: want %s", r.Method, want))
 }
 
 func (s *Server) showContract(w http.ResponseWriter, r *http.Request, svc *Service) {

@@ -96,14 +96,14 @@ func (c *Client) goneAway(conn *connection, g *wire.GoawayFrame) {
 }
 
 // expires tells whether the certificate that the connection was made with is in the
-// last part of its life, in which a service asks to move for that alone: a tenth,
-// or a bit more.
+// last part of its life, in which a service asks to move for that alone: a tenth, and
+// half as much before that, as not all are asked at once; or a bit more.
 func (conn *connection) expires() bool {
 	if conn.creds == nil || conn.creds.NotAfter().IsZero() {
 		return false
 	}
 	begin, end := conn.creds.NotBefore(), conn.creds.NotAfter()
-	return time.Until(end) <= end.Sub(begin)/8
+	return time.Until(end) <= end.Sub(begin)/6
 }
 
 // elsewhere is where a service asks the client to move to, or else another of the

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -174,11 +173,10 @@ func TestRevoked(t *testing.T) {
 					t.Errorf("%d calls were ended before anybody was revoked", n)
 				}
 				l.alice.revoked.Store(true)
-				n := 0
-				for stop := time.Now().Add(waitTime); n == 0 && time.Now().Before(stop); n = l.CredentialsChanged() {
-					runtime.Gosched()
-				}
-				if n != 1 {
+				n := l.CredentialsChanged()
+				// One whose body is still read may not be among the running calls yet: then
+				// it finds out by itself.
+				if n != 1 && (n != 0 || method != "body") {
 					t.Errorf("%d calls were ended, want alice's", n)
 				}
 				select {

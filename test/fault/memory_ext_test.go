@@ -43,7 +43,7 @@ func TestMemoryRunsShort(t *testing.T) {
 	t.Parallel()
 	const (
 		memory     = 256 << 20
-		n          = 130          // slow ones: 2 MiB is kept for each, with what it is kept in
+		n          = 240          // slow ones: somewhat more than 1 MiB is kept for each
 		each, size = 34, 32 << 10 // what is sent to each, a little more than a session keeps
 	)
 	g := newGroup(t, "memory")
@@ -70,7 +70,7 @@ func TestMemoryRunsShort(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i%3 != 0 || late != nil {
-			time.Sleep(10 * time.Millisecond) // 200 MiB in a second
+			time.Sleep(5 * time.Millisecond) // 200 MiB in a second
 			continue
 		}
 		next := newAgent(t, h, fmt.Sprint("next-", i), msgclient.Config{})

@@ -110,7 +110,9 @@ var table = map[string]room{
 	"test/fault/ledger":         {[]string{"bus", "access", "schema", "msgbus"}, nil},
 	"test/fault/ledger/ledgerd": {[]string{"daemon", "test/fault/ledger"}, nil},
 	// The victim of attacks is a program, too.
-	"test/hostile/victim": {[]string{"daemon", "access", "msgbus", "rpc", "schema"}, nil},
+	// How attackers hear what is said to them.
+	"test/hostile/stranger": {[]string{"bus"}, nil},
+	"test/hostile/victim":   {[]string{"daemon", "access", "msgbus", "rpc", "schema"}, nil},
 
 	"examples/...": {[]string{"bus", "access", "schema", "msgbus", "msgclient", "rpc", "rpc/rpcclient", "bustest", "daemon", "examples/pingpong", "examples/inventory"}, []string{zap}},
 }

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"busd/test/hostile/stranger"
 )
 
 // points are how far an honest client goes, in order.
@@ -177,11 +179,11 @@ func (c *client) hello() error {
 	if err := c.write(b); err != nil {
 		return err
 	}
-	_, payload, err := c.readFrame()
+	_, payload, err := stranger.ReadFrame(c.r)
 	if err != nil {
 		return fmt.Errorf("welcome: %w", err)
 	}
-	v, _, err := unpack(payload)
+	v, _, err := stranger.Unpack(payload)
 	if frame, ok := v.([]any); err == nil && ok && len(frame) == 2 && frame[0] == int64(1) {
 		c.welcome(frame[1])
 		return nil

@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"busd/bus"
+	"busd/test/hostile/stranger"
 )
 
 const (
@@ -250,7 +250,7 @@ func (e *ending) frames() {
 			_ = e.c.write(frame(0x82, must(expression.bytes(mustParse(fmt.Sprintf(`[5, %d, "Ping", {"id": 1}]`, e.lives)), nil))))
 			asked = true
 		}
-		op, payload, err := e.c.readFrame()
+		op, payload, err := stranger.ReadFrame(e.c.r)
 		if err != nil {
 			e.note(endOf(err))
 			return
@@ -288,7 +288,7 @@ func (e *ending) close(payload []byte) {
 // wanted has come.
 func (e *ending) message(b []byte) bool {
 	for len(b) > 0 {
-		v, rest, err := unpack(b)
+		v, rest, err := stranger.Unpack(b)
 		frame, ok := v.([]any)
 		if err != nil || !ok || len(frame) < 2 {
 			e.note(fmt.Sprintf(malformed+"the frame %v, %v", v, err))
@@ -303,9 +303,9 @@ func (e *ending) message(b []byte) bool {
 				return true
 			}
 		case drop:
-			e.note("drop " + codeIn(frame[1]))
+			e.note("drop " + stranger.CodeIn(frame[1]))
 		case fault:
-			e.note("error " + codeIn(frame[3]))
+			e.note("error " + stranger.CodeIn(frame[3]))
 		case answer:
 			if e.lives > 0 && frame[2] == e.lives {
 				e.note(fmt.Sprint("lives ", e.lives))
@@ -314,36 +314,4 @@ func (e *ending) message(b []byte) bool {
 		}
 	}
 	return false
-}
-
-// codeIn finds the code in a drop's or error's map.
-func codeIn(v any) string {
-	m, _ := v.(map[string]any)
-	n, ok := m["code"].(int64)
-	if !ok {
-		return fmt.Sprint(v)
-	}
-	return bus.Code(n).String()
-}
-
-// readFrame reads one frame of the server, which must not be masked.
-func (c *client) readFrame() (op byte, payload []byte, err error) {
-	var head [2]byte
-	if _, err := io.ReadFull(c.r, head[:]); err != nil {
-		return 0, nil, err
-	}
-	n := uint64(head[1] & 0x7f)
-	if width := map[uint64]int{126: 2, 127: 8}[n]; width > 0 {
-		var long [8]byte
-		if _, err := io.ReadFull(c.r, long[8-width:]); err != nil {
-			return 0, nil, err
-		}
-		n = binary.BigEndian.Uint64(long[:])
-	}
-	if head[0]&^0x0f != 0x80 || head[1]&maskBit != 0 || n > 8<<20 {
-		return 0, nil, fmt.Errorf("the server sent a frame with the head %x and %d bytes", head, n)
-	}
-	payload = make([]byte, n)
-	_, err = io.ReadFull(c.r, payload)
-	return head[0] & 0x0f, payload, err
 }

@@ -6,12 +6,13 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"busd/test/hostile/stranger"
 )
 
 // A point is how far an honest client goes before the case begins.
@@ -133,11 +134,11 @@ func (c *client) welcome(more ...[]byte) {
 	c.t.Helper()
 	c.message(hello(c.instance, more...))
 	_ = c.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-	op, payload, err := c.readFrame()
+	op, payload, err := stranger.ReadFrame(c.r)
 	if err != nil || op != opBinary {
 		c.t.Fatalf("welcome: got opcode %d, %v", op, err)
 	}
-	v, _, err := readValue(payload)
+	v, _, err := stranger.Unpack(payload)
 	frame, ok := v.([]any)
 	if err != nil || !ok || frame[0] != int64(kindWelcome) {
 		c.t.Fatalf("welcome: got %v, %v", v, err)
@@ -212,26 +213,4 @@ func (c *client) data(name string, attrs []byte) []byte {
 
 func (c *client) request(name string, attrs []byte) []byte {
 	return c.numbered(kindRequest, str(name), attrs)
-}
-
-// readFrame reads one frame of the server, which must not be masked.
-func (c *client) readFrame() (op byte, payload []byte, err error) {
-	var head [2]byte
-	if _, err := io.ReadFull(c.r, head[:]); err != nil {
-		return 0, nil, err
-	}
-	n := uint64(head[1] & 0x7f)
-	if width := map[uint64]int{126: 2, 127: 8}[n]; width > 0 {
-		var long [8]byte
-		if _, err := io.ReadFull(c.r, long[8-width:]); err != nil {
-			return 0, nil, err
-		}
-		n = binary.BigEndian.Uint64(long[:])
-	}
-	if head[0]&^0x0f != fin || head[1]&maskBit != 0 || n > 8<<20 {
-		return 0, nil, fmt.Errorf("the server sent a frame with the head %x and %d bytes", head, n)
-	}
-	payload = make([]byte, n)
-	_, err = io.ReadFull(c.r, payload)
-	return head[0] & 0x0f, payload, err
 }

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"busd/bus"
+	"busd/test/hostile/stranger"
 )
 
 // A hostileCase is one row of a table.
@@ -179,7 +179,7 @@ func (c *client) observeFrames(note func(string), alive, errorFirst bool) {
 			c.message(c.request("Ping", ping(1)))
 			asked = true
 		}
-		op, payload, err := c.readFrame()
+		op, payload, err := stranger.ReadFrame(c.r)
 		if err != nil {
 			note(c.ending(err))
 			return
@@ -210,7 +210,7 @@ func (c *client) observeFrames(note func(string), alive, errorFirst bool) {
 // the answer to the last request.
 func (c *client) observeMessage(note func(string), b []byte, alive bool) bool {
 	for len(b) > 0 {
-		v, rest, err := readValue(b)
+		v, rest, err := stranger.Unpack(b)
 		frame, ok := v.([]any)
 		if err != nil || !ok || len(frame) < 2 {
 			note(fmt.Sprintf("a frame that is none: %v, %v", v, err))
@@ -221,9 +221,9 @@ func (c *client) observeMessage(note func(string), b []byte, alive bool) bool {
 		case kindWelcome:
 			note("welcome")
 		case kindDrop:
-			note("drop " + codeIn(frame[1]))
+			note("drop " + stranger.CodeIn(frame[1]))
 		case kindError:
-			note("error " + codeIn(frame[3]))
+			note("error " + stranger.CodeIn(frame[3]))
 		case kindAnswer:
 			if alive && frame[2] == int64(c.n) {
 				note("lives")
@@ -232,14 +232,4 @@ func (c *client) observeMessage(note func(string), b []byte, alive bool) bool {
 		}
 	}
 	return false
-}
-
-// codeIn finds the code in a drop's or error's map.
-func codeIn(v any) string {
-	m, _ := v.(map[string]any)
-	n, ok := m["code"].(int64)
-	if !ok {
-		return fmt.Sprint(v)
-	}
-	return bus.Code(n).String()
 }

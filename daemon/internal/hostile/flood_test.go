@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"busd/bus"
+	"busd/test/hostile/stranger"
 )
 
 // crowd opens n connections, and begins with all of them at the same time.
@@ -196,7 +197,7 @@ func TestFloodsThatReadNothing(t *testing.T) {
 		all = append(all, c)
 		if name == "error frames" { // they must be about something
 			c.message(c.request("Ping", ping(1)))
-			_, _, _ = c.readFrame()
+			_, _, _ = stranger.ReadFrame(c.r)
 			c.message(c.data("Stay", dict())) // and what comes then waits
 		}
 		work.Go(func() {
@@ -238,7 +239,7 @@ func TestFloodOfBroadcasts(t *testing.T) {
 		n := 0
 		defer func() { heard <- n }()
 		for {
-			op, b, err := ears.readFrame()
+			op, b, err := stranger.ReadFrame(ears.r)
 			if err != nil {
 				return
 			}
@@ -246,7 +247,7 @@ func TestFloodOfBroadcasts(t *testing.T) {
 				continue
 			}
 			for len(b) > 0 {
-				v, rest, err := readValue(b)
+				v, rest, err := stranger.Unpack(b)
 				if err != nil {
 					return
 				}
@@ -344,12 +345,12 @@ func TestFloodNeverAcknowledged(t *testing.T) {
 	go func() { // ends with the connection
 		defer close(done)
 		for {
-			op, b, err := c.readFrame()
+			op, b, err := stranger.ReadFrame(c.r)
 			if err != nil {
 				return
 			}
 			for op == opBinary && len(b) > 0 {
-				v, rest, err := readValue(b)
+				v, rest, err := stranger.Unpack(b)
 				if err != nil {
 					return
 				}

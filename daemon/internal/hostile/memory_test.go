@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"busd/test/hostile/stranger"
 )
 
 // A crowd is a process of clients, so that only the server's memory is
@@ -100,7 +102,7 @@ func (c *client) join(at point) error {
 		return nil
 	}
 	c.message(hello(c.instance))
-	if _, _, err := c.readFrame(); err != nil || at != busy {
+	if _, _, err := stranger.ReadFrame(c.r); err != nil || at != busy {
 		return err
 	}
 	// One is handled for ever, and behind it waits as much as the credit allows, in

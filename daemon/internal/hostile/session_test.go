@@ -10,6 +10,7 @@ import (
 
 	"busd/internal/mtls"
 	"busd/msgbus"
+	"busd/test/hostile/stranger"
 )
 
 // newPatientStack is a stack for clients that connect more than once: a busy
@@ -55,12 +56,12 @@ func (c *client) wantResumed(t *testing.T, resumed bool, reason string) {
 func (c *client) answers(t *testing.T, n int) (last uint64) {
 	t.Helper()
 	for n > 0 {
-		op, b, err := c.readFrame()
+		op, b, err := stranger.ReadFrame(c.r)
 		if err != nil {
 			t.Fatalf("%d answers are missing: %v", n, err)
 		}
 		for op == opBinary && len(b) > 0 {
-			v, rest, err := readValue(b)
+			v, rest, err := stranger.Unpack(b)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -50,10 +50,8 @@ type talks struct {
 	t   *testing.T
 	srv *bustest.Server
 
-	mu sync.Mutex
-	// Guarded by mu.
-	now *talk // under way
-	all []*talk
+	mu  sync.Mutex
+	all []*talk // guarded by mu
 }
 
 // A talk is one conversation.
@@ -75,30 +73,31 @@ var said = []int64{1, 2, 3}
 func newTalks(t *testing.T) *talks {
 	ts := &talks{t: t}
 	svc := &msgbus.Service{Schema: contract, OnConnect: ts.onConnect, OnGone: func(_ context.Context, id bus.Identity, _ error) {
-		ts.mu.Lock()
-		defer ts.mu.Unlock()
-		var n int
-		if _, err := fmt.Sscanf(string(id), "dns:p0/%d", &n); err != nil {
-			t.Error(err)
-		}
-		ts.all[n].gone++
+		ts.at(id, func(one *talk) { one.gone++ })
 	}}
-	msgbus.Handle(svc, func(_ context.Context, _ *msgbus.Conn, m Note) error {
-		ts.change(func(now *talk) { now.atService = append(now.atService, m.ID) })
+	msgbus.Handle(svc, func(_ context.Context, c *msgbus.Conn, m Note) error {
+		ts.at(c.Identity(), func(one *talk) { one.atService = append(one.atService, m.ID) })
 		return nil
 	})
 	msgbus.Handle(svc, func(ctx context.Context, c *msgbus.Conn, m Ask) error {
-		ts.change(func(now *talk) { now.asked[0]++ })
+		ts.at(c.Identity(), func(one *talk) { one.asked[0]++ })
 		return c.Reply(ctx, Answer(m))
 	})
 	ts.srv = bustest.NewServer(t, msgbus.Config{}, svc)
 	return ts
 }
 
-func (ts *talks) change(how func(now *talk)) {
+// at changes the talk with an identity, which may be over: a client that is closed
+// while it connects again leaves a session behind that it never hears of.
+func (ts *talks) at(id bus.Identity, how func(one *talk)) {
+	var n int
+	if _, err := fmt.Sscanf(string(id), "dns:p0/%d", &n); err != nil {
+		ts.t.Error(err)
+		return
+	}
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	how(ts.now)
+	how(ts.all[n])
 }
 
 // onConnect says the service's part to each new session.
@@ -106,10 +105,7 @@ func (ts *talks) onConnect(_ context.Context, c *msgbus.Conn) error {
 	if c.Resumed() {
 		return nil
 	}
-	ts.change(func(now *talk) {
-		now.accepted++
-		now.atClient, now.asked[1] = nil, 0 // nobody had the last one's welcome
-	})
+	ts.at(c.Identity(), func(one *talk) { one.accepted++ })
 	go func() { // ends with the session at the latest
 		ctx, stop := context.WithTimeout(context.Background(), longEnough)
 		defer stop()
@@ -130,7 +126,6 @@ func (ts *talks) onConnect(_ context.Context, c *msgbus.Conn) error {
 func (ts *talks) hold(conf *tls.Config, w way, n int) bool {
 	now := &talk{}
 	ts.mu.Lock()
-	ts.now = now
 	number := len(ts.all)
 	ts.all = append(ts.all, now)
 	ts.mu.Unlock()
@@ -151,11 +146,15 @@ func (ts *talks) hold(conf *tls.Config, w way, n int) bool {
 	})
 	heard := make(chan struct{}, 1)
 	msgclient.On(c, func(_ context.Context, _ *msgclient.Client, m Note) error {
-		ts.change(func(now *talk) { now.atClient = append(now.atClient, m.ID) })
+		ts.mu.Lock()
+		defer ts.mu.Unlock()
+		now.atClient = append(now.atClient, m.ID)
 		return nil
 	})
 	msgclient.On(c, func(context.Context, *msgclient.Client, Ask) error {
-		ts.change(func(now *talk) { now.asked[1]++ })
+		ts.mu.Lock()
+		now.asked[1]++
+		ts.mu.Unlock()
 		heard <- struct{}{}
 		return nil
 	})

@@ -11,8 +11,8 @@ import (
 const patience = 2 * time.Millisecond
 
 // looks is how often nothing may be found to have gone on before another goroutine
-// reads. Measured: with fewer a busy machine, which lets threads wait for as long, is
-// taken for a handler that does.
+// reads. With fewer a busy machine, which lets threads wait for as long, would be taken
+// for a handler that does.
 const looks = 4
 
 // brisk is how many messages a reader must handle between two looks not to be taken
@@ -27,8 +27,9 @@ const readsOn = (looks + 1) * patience
 // may well do so too, and what comes behind them is not to wait each time.
 const shyTime = time.Second
 
-// maxCorked is how many frames may wait for the reader to write them. Measured:
-// with many more the peer has nothing to do meanwhile.
+// maxCorked is how many frames may wait for the reader to write them: with many more
+// the peer has nothing to do meanwhile. Measured with 16 to 256: with 32 and 64 it was a
+// little slower, with 256 no faster.
 const maxCorked = 128
 
 // inlineBatches is how many WebSocket messages a reader writes before another

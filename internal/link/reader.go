@@ -54,8 +54,8 @@ var errEnded = errors.New("the link has ended")
 // A group is some frames of one WebSocket message that are taken together.
 type group [groupFrames]wire.Frame
 
-// groupFrames is how many there are at most. Measured: they share one lock, and what
-// they bring about goes together; many more only fill caches.
+// groupFrames is how many there are at most: they share one lock, and what they bring
+// about goes together.
 const groupFrames = 32
 
 var groups = sync.Pool{New: func() any { return new(group) }}

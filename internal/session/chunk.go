@@ -16,7 +16,7 @@ type chunk struct {
 // Sizes of chunks, in bytes: each is four times the one before. A queue begins
 // with the smallest, as most hold a frame or two, and grows to the largest. A
 // frame that is larger than maxShared has a chunk to itself, which is not used again:
-// no more than a quarter of a chunk is ever in vain.
+// no more than a quarter of the largest chunks is ever in vain.
 const (
 	minChunk   = 1 << 10
 	maxChunk   = 64 << 10

@@ -152,7 +152,7 @@ func (c *Conn) send(ctx context.Context, m schema.Message, o wire.DataOptions) e
 	case o.AckAtOnce:
 		err = c.session.stream.SendAcked(ctx, frame)
 	default:
-		err = c.session.stream.Send(ctx, frame, wire.DeliveryOf(msg, frame))
+		err = c.session.stream.Send(linkContext(ctx), frame, wire.DeliveryOf(msg, frame))
 	}
 	if err == nil {
 		c.countOut(msg, len(frame))

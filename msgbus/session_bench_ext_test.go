@@ -31,3 +31,29 @@ func BenchmarkOneWay(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkEcho is what it costs that one-way messages come back, many of them under
+// way at a time. With -cpu 1 it is processor time, which is less noisy than a rate.
+func BenchmarkEcho(b *testing.B) {
+	const window = 256
+	svc := &msgbus.Service{Schema: pingpong.Schema}
+	msgbus.Handle(svc, func(ctx context.Context, c *msgbus.Conn, m pingpong.Ping) error {
+		return c.Reply(ctx, pingpong.Pong(m))
+	})
+	c := bustest.NewServer(b, msgbus.Config{}, svc).Connect(msgclient.Config{})
+	room := make(chan struct{}, window)
+	msgclient.On(c, func(context.Context, *msgclient.Client, pingpong.Pong) error {
+		<-room
+		return nil
+	})
+	b.ReportAllocs()
+	for i := range b.N {
+		room <- struct{}{}
+		if err := c.Send(b.Context(), pingpong.Ping{ID: int64(i)}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for range window { // until all are back
+		room <- struct{}{}
+	}
+}

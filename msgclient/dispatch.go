@@ -17,6 +17,7 @@ import (
 type dispatch struct {
 	client *Client
 	conn   *connection
+	spare  []handling // for the next messages; whoever has the client's turn has it
 }
 
 var _ link.Handler = (*dispatch)(nil)
@@ -50,6 +51,33 @@ func handlingOf(ctx context.Context) (*handling, bool) {
 	return h, ok
 }
 
+// linkContext is what a link gave to a handler whose context ctx is. It is as good as
+// ctx for the link, and quickly known there.
+func linkContext(ctx context.Context) context.Context {
+	if h, ok := ctx.(*handling); ok {
+		return h.Context
+	}
+	return ctx
+}
+
+// together is for how many messages that follow each other the contexts are made
+// together.
+const together = 8
+
+// context makes a handler's context. A handler may keep it, and so it is not used again.
+func (d *dispatch) context(ctx context.Context, in *link.Incoming) *handling {
+	if !in.Follows {
+		return &handling{Context: ctx, client: d.client, conn: d.conn, kind: in.Kind, n: in.N}
+	}
+	if len(d.spare) == 0 {
+		d.spare = make([]handling, together)
+	}
+	h := &d.spare[0]
+	d.spare = d.spare[1:]
+	*h = handling{Context: ctx, client: d.client, conn: d.conn, kind: in.Kind, n: in.N}
+	return h
+}
+
 // Handle runs every handler that is registered for a message.
 func (d *dispatch) Handle(ctx context.Context, in *link.Incoming) error {
 	if err := d.await(ctx); err != nil {
@@ -60,7 +88,7 @@ func (d *dispatch) Handle(ctx context.Context, in *link.Incoming) error {
 	if own == nil && len(all) == 0 {
 		return d.unhandled(in)
 	}
-	ctx = &handling{Context: ctx, client: d.client, conn: d.conn, kind: in.Kind, n: in.N}
+	ctx = d.context(ctx, in)
 	var failed error
 	for _, s := range all {
 		if err := s.call(ctx, d.client, in.Message, in.Body); err != nil && failed == nil {

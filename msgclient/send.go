@@ -63,7 +63,7 @@ func (s *clientSession) send(ctx context.Context, msg *wire.Message, m schema.Me
 	case o.AckAtOnce:
 		return s.stream.SendAcked(ctx, frame)
 	}
-	return s.stream.Send(ctx, frame, wire.DeliveryOf(msg, frame))
+	return s.stream.Send(linkContext(ctx), frame, wire.DeliveryOf(msg, frame))
 }
 
 // SendHandled sends a message as a request and returns when the service has

@@ -76,18 +76,22 @@ func (s *Stream) handleWaitingLocked(l *Link) {
 			follows = false
 			continue
 		}
-		s.inbox.at++
-		if atOnce > 1 {
+		in.Follows = follows
+		switch {
+		case atOnce > 1:
+			s.inbox.at++
 			s.deliverBesideLocked(in)
-		} else {
-			in.Follows = follows
+		case reads && in.alone():
+			s.deliverRunLocked(s.runLocked())
+		default:
+			s.inbox.at++
 			if reads {
 				s.inline.moved = true
 				s.inline.steps++
 			}
 			s.deliverOneLocked(in)
 		}
-		follows = atOnce == 1 && in.Kind == wire.Data && in.Fault == nil // an answer may have waited for room
+		follows = atOnce == 1 && in.alone() // an answer may have waited for room
 	}
 }
 
@@ -260,17 +264,22 @@ func (l *Link) call(ctx context.Context, in *Incoming, err **bus.Error) {
 		if returned {
 			return
 		}
-		value := recover()
-		if value == nil {
-			value = "runtime.Goexit was called"
-		}
-		*err = bus.Wrap(bus.CodeInternal, &PanicError{Value: value, Stack: debug.Stack()}, "the handler panicked")
+		*err = panicked(recover())
 	}()
 	failed := l.cfg.Handler.Handle(ctx, in)
 	returned = true
 	if failed != nil { // AsError allocates
 		*err = bus.AsError(failed)
 	}
+}
+
+// panicked is the error of a handler that panicked with value, or, where that is nil,
+// ended its goroutine.
+func panicked(value any) *bus.Error {
+	if value == nil {
+		value = "runtime.Goexit was called"
+	}
+	return bus.Wrap(bus.CodeInternal, &PanicError{Value: value, Stack: debug.Stack()}, "the handler panicked")
 }
 
 // settleRequest answers a request: exactly once, whatever the handler did.

@@ -144,6 +144,7 @@ func (s *Stream) look() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	in := &s.inline
+	s.settleRunLocked()
 	s.wakeCorkedLocked()
 	if in.still++; in.moved && (!in.away || in.steps >= brisk) {
 		in.still = 0
@@ -163,6 +164,8 @@ func (s *Stream) look() {
 // handOverLocked makes another goroutine the reader of the link whose reader is away,
 // and sees to it that nothing waits for that to write it.
 func (s *Stream) handOverLocked() {
+	s.run.halted.Store(true)
+	s.settleRunLocked()
 	s.wakeCorkedLocked()
 	in := &s.inline
 	l := in.reader
@@ -184,7 +187,7 @@ func (s *Stream) Waits(ctx context.Context) {
 // waitsLocked is for who waits for the peer, with ctx: he holds nothing back.
 func (s *Stream) waitsLocked(ctx context.Context) {
 	s.wakeCorkedLocked()
-	if s.inline.away && ctx.Value(handlerKey{}) == s {
+	if s.inline.away && s.inHandler(ctx) {
 		s.handOverLocked()
 	}
 }
@@ -192,7 +195,7 @@ func (s *Stream) waitsLocked(ctx context.Context) {
 // wakeForLocked is wakeLocked for what was put with ctx. What a handler sends may
 // wait until the reader writes it.
 func (s *Stream) wakeForLocked(ctx context.Context) {
-	if s.inline.reader == nil || ctx.Value(handlerKey{}) != s || !s.corkLocked() {
+	if s.inline.reader == nil || !s.inHandler(ctx) || !s.corkLocked() {
 		s.wakeLocked()
 	}
 }

@@ -145,6 +145,7 @@ func (l *Link) Open(start Start) *bus.Error {
 	}
 	old := s.link
 	s.link, s.carrier, s.held, s.closing = l, l, false, nil
+	s.run.halted.Store(true) // what comes next is handled on this one
 	if old != nil {
 		old.cancels, old.goaway = nil, nil // these are the new one's to say
 	}
@@ -296,6 +297,7 @@ func (l *Link) endLocked(e ending) {
 			s.endLocked(e.cause, e.remote)
 		} else {
 			s.held = true
+			s.run.halted.Store(true)
 			s.quiet.Broadcast()
 		}
 		if e.said {

@@ -18,6 +18,11 @@ const roomLimit = 5 * time.Minute
 // handlerKey marks the contexts of a stream's handlers.
 type handlerKey struct{}
 
+// inHandler tells whether ctx is that of one of the stream's handlers, or was made of it.
+func (s *Stream) inHandler(ctx context.Context) bool {
+	return ctx == s.handling || ctx.Value(handlerKey{}) == s // what is nearly always so is asked first: it costs nothing
+}
+
 // A waiter waits for room for its frame.
 type waiter struct {
 	size     int
@@ -83,7 +88,7 @@ func (s *Stream) waitForRoom(ctx context.Context, w *waiter) (late bool) {
 	var limit <-chan time.Time
 	left := roomLimit
 	for {
-		if ctx.Value(handlerKey{}) == s {
+		if s.inHandler(ctx) {
 			timer := time.NewTimer(left)
 			defer timer.Stop() // the loop goes round once in minutes
 			limit = timer.C

@@ -77,6 +77,7 @@ type Stream struct {
 	most     int                    // how many ever waited at once
 	inbox    inbox
 	inline   inline
+	run      run
 	calls    calls
 	beside   map[*wire.Message]int // handlers that run beside the deliverer, by type
 	requests map[uint64]*Incoming  // the peer's, calls too, while they are handled
@@ -243,6 +244,7 @@ func (s *Stream) idleLocked() bool { return s.inbox.idle() && s.calls.idle() }
 
 // clearLocked throws away what waits, now and later.
 func (s *Stream) clearLocked() {
+	s.run.halted.Store(true)
 	s.inbox.clear()
 	s.calls.clear()
 }

@@ -1,5 +1,7 @@
 package session
 
+import "encoding/binary"
+
 // A queue is a first-in first-out list of frames: first those that are written,
 // until their ack comes, then those that are not. A frame stays where it was put,
 // and is copied only when it is written. An empty queue holds nothing, so that an
@@ -83,6 +85,15 @@ func (q *queue) number(r record, size int, n uint64) {
 	q.written += size
 }
 
+// passUnsent notes that the frames before a place in the chunk of the first are
+// written, of so many bytes together, and have their numbers.
+func (q *queue) passUnsent(at, bytes int) {
+	q.unsent.at = at
+	q.unsent.settle()
+	q.waiting -= bytes
+	q.written += bytes
+}
+
 // revoke takes the first away, which is in no slot.
 func (q *queue) revoke(r record) {
 	q.unsent.revoke()
@@ -92,13 +103,46 @@ func (q *queue) revoke(r record) {
 	q.trim()
 }
 
-// oldest returns the oldest frame that is written, if n is its number.
-func (q *queue) oldest(n uint64) (r record, ok bool) {
-	if q.head == q.unsent {
-		return record{}, false
+// forget takes the written frames up to number seen away, and appends to tags those
+// that waited for their ack.
+func (q *queue) forget(seen uint64, tags []uint64) []uint64 {
+	for q.head != q.unsent && q.head.order() <= seen {
+		if q.holes == 0 {
+			q.forgetPlain(seen)
+		}
+		if r := q.head.record(); r.order <= seen {
+			if r.kind == waitAck {
+				tags = append(tags, r.tag)
+			}
+			q.drop(r)
+		}
 	}
-	r = q.head.record()
-	return r, r.order == n
+	return tags
+}
+
+// forgetPlain is forget for what nearly all frames are: there is nobody to tell, the
+// frame is in no slot, and what follows is in the same chunk, and is written.
+func (q *queue) forgetPlain(seen uint64) {
+	c, at, bytes := q.head.chunk, q.head.at, 0
+	end := len(c.buf)
+	if q.unsent.chunk == c {
+		end = q.unsent.at
+	}
+	for {
+		b := c.buf[at : at+recordSize]
+		size := int(binary.LittleEndian.Uint32(b[16:]))
+		next := at + recordSize + size
+		if binary.LittleEndian.Uint64(b) > seen || b[20] == waitAck || b[21] != behind || next >= end {
+			break
+		}
+		at = next
+		bytes += size
+	}
+	q.written -= bytes
+	q.head.at = at
+	if q.again.chunk == c && q.again.at < at {
+		q.again.at = at
+	}
 }
 
 // drop takes the oldest away, which is written.

@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -15,6 +16,14 @@ func (s *Session) unacknowledged() (n int) {
 		s.lanes[lane].eachWritten(func(record, []byte) { n++ })
 	}
 	return n
+}
+
+// waitingFor makes somebody wait for the ack of some of a test's frames.
+func waitingFor(n uint64) uint8 {
+	if n%5 == 2 {
+		return waitAck
+	}
+	return waitNothing
 }
 
 // A queue gives back what it was given, byte for byte, as long as it is kept:
@@ -32,7 +41,7 @@ func TestQueue(t *testing.T) {
 	}
 	for round := range uint64(2000) {
 		for range round%13 + 1 {
-			q.push(record{tag: put}, bytes.Repeat([]byte{byte(put)}, size(put)))
+			q.push(record{tag: put, kind: waitingFor(put)}, bytes.Repeat([]byte{byte(put)}, size(put)))
 			put++
 		}
 		for range min(round*7%17, put-written) {
@@ -50,13 +59,17 @@ func TestQueue(t *testing.T) {
 				t.Fatalf("frame %d is not written again", n)
 			}
 		}
-		for range min(round*5%19, written-dropped) {
-			r, ok := q.oldest(dropped)
-			if !ok || r.tag != dropped {
-				t.Fatalf("oldest: got tag %d, %t, want %d", r.tag, ok, dropped)
+		if n := min(round*5%19, written-dropped); n > 0 {
+			var awaited []uint64
+			for range n {
+				if waitingFor(dropped) == waitAck {
+					awaited = append(awaited, dropped)
+				}
+				dropped++
 			}
-			q.drop(r)
-			dropped++
+			if got := q.forget(dropped-1, nil); !slices.Equal(got, awaited) {
+				t.Fatalf("forget: got tags %d, want %d", got, awaited)
+			}
 		}
 		left := dropped
 		q.eachWritten(func(_ record, frame []byte) { check("written", left, frame); left++ })
@@ -216,6 +229,69 @@ func TestChunksOfAnySize(t *testing.T) {
 			if _, err := s.Acked(2, 0); err != nil || s.Memory() != 0 {
 				t.Fatalf("frames of %d bytes: %v, %d bytes are kept", size, err, s.Memory())
 			}
+		}
+	}
+}
+
+// Many frames written at once, and acknowledged at once, are what the same frames are
+// one after the other, whatever is among them.
+func TestPlainFramesAreAsOthers(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(7, 21))
+	many, single := New(1<<20, 1<<20, 1<<20), New(1<<20, 1<<20, 1<<20)
+	both := func(do func(s *Session)) { do(many); do(single) }
+	tag, seen := uint64(0), uint64(0)
+	for round := range 20_000 {
+		for range random.IntN(9) {
+			tag++
+			frame, kind := data(10+random.IntN(300)), random.IntN(20)
+			both(func(s *Session) {
+				switch kind {
+				case 0:
+					s.PutAcked(frame, tag)
+				case 1:
+					s.PutRequest(request(len(frame)), tag)
+				case 2:
+					s.PutLatest(fmt.Sprint(tag%3), frame)
+				case 3:
+					s.Put(Urgent, frame)
+				case 4:
+					s.PutRequest(request(len(frame)), tag)
+					s.Withdraw(tag)
+				default:
+					s.Put(Bulk, frame)
+				}
+			})
+		}
+		limit := 1 + random.IntN(2000)
+		got := many.AppendFrames(nil, limit)
+		var want []byte
+		for len(want) < len(got) {
+			want = single.AppendFrames(want, len(want)+1)
+		}
+		if !bytes.Equal(got, want) {
+			t.Fatalf("round %d: %d bytes were written at once, one after the other %d, or other ones", round, len(got), len(want))
+		}
+		if most := max(limit, 400); len(got) > most { // one frame there always is
+			t.Fatalf("round %d: %d bytes were written, with a limit of %d", round, len(got), limit)
+		}
+		both(func(s *Session) { s.skipGiven() }) // which either does when it looks for more
+		to := seen + uint64(random.IntN(int(many.written-seen)+1))
+		tags, err := many.Acked(to, many.spent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var each []uint64
+		for ; seen < to; seen++ {
+			more, err := single.Acked(seen+1, single.spent)
+			if err != nil {
+				t.Fatal(err)
+			}
+			each = append(each, more...)
+		}
+		if !slices.Equal(tags, each) || many.Queued() != single.Queued() || many.spent != single.spent || many.bulk != single.bulk ||
+			many.unacknowledged() != single.unacknowledged() {
+			t.Fatalf("round %d: acknowledged at once: %d, %+v; one after the other: %d, %+v", round, tags, many, each, single)
 		}
 	}
 }

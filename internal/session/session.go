@@ -1,6 +1,8 @@
 package session
 
 import (
+	"encoding/binary"
+
 	"busd/bus"
 	"busd/internal/wire"
 )
@@ -155,7 +157,44 @@ func (s *Session) AppendFrames(dst []byte, limit int) []byte {
 			break
 		}
 		dst = s.write(dst, lane)
+		if s.lanes[1-lane].empty() && len(s.given) == 0 {
+			dst = s.writePlain(dst, lane, limit)
+		}
 	}
+	return dst
+}
+
+// writePlain appends frames of the lane, while they are what nearly all are: in no
+// slot, and nobody waits for an answer. The other lane must be empty. It stops before
+// dst would pass limit bytes, and where credit is lacking.
+func (s *Session) writePlain(dst []byte, lane Lane, limit int) []byte {
+	q := &s.lanes[lane]
+	c, at, bytes := q.unsent.chunk, q.unsent.at, 0
+	if c == nil {
+		return dst
+	}
+	for at < len(c.buf) {
+		b := c.buf[at : at+recordSize]
+		size := int(binary.LittleEndian.Uint32(b[16:]))
+		whole := size + wire.NumberSize(s.written+1)
+		if b[20] == waitAnswer || b[21] != behind || len(dst)+whole > limit {
+			break
+		}
+		if lane == Bulk {
+			if s.spent+Cost(whole) > s.credit {
+				break
+			}
+			s.bulk++
+			s.spent += Cost(whole)
+		}
+		s.written++
+		at += recordSize
+		dst = wire.AppendNumber(dst, c.buf[at:at+size], s.written)
+		binary.LittleEndian.PutUint64(b, s.written)
+		at += size
+		bytes += size
+	}
+	q.passUnsent(at, bytes)
 	return dst
 }
 
@@ -317,18 +356,10 @@ func (s *Session) Acked(seen, released uint64) (tags []uint64, err *bus.Error) {
 // forget lets go of what the peer has seen, and returns the tags that waited for
 // that.
 func (s *Session) forget(seen uint64) (tags []uint64) {
-	for ; s.acked < seen; s.acked++ {
-		q := &s.lanes[Bulk]
-		r, ok := q.oldest(s.acked + 1)
-		if !ok { // then it is the other lane's
-			q = &s.lanes[Urgent]
-			r, _ = q.oldest(s.acked + 1)
-		}
-		if r.kind == waitAck {
-			tags = append(tags, r.tag)
-		}
-		q.drop(r)
+	for lane := range s.lanes {
+		tags = s.lanes[lane].forget(seen, tags)
 	}
+	s.acked = max(s.acked, seen)
 	s.again = max(s.again, s.acked+1)
 	return tags
 }

@@ -146,6 +146,7 @@ func (s *Stream) look() {
 	in := &s.inline
 	s.settleRunLocked()
 	s.wakeCorkedLocked()
+	s.wakeLocked() // for an ack that has waited for company
 	if in.still++; in.moved && (!in.away || in.steps >= brisk) {
 		in.still = 0
 	}

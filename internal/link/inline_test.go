@@ -60,6 +60,7 @@ func TestReadingGoesOn(t *testing.T) {
 			_ = e.Flush(ctx)
 			<-released
 		}, 0},
+		"panics":             {func(context.Context, *end, <-chan struct{}) { panic("on purpose") }, 0},
 		"ends its goroutine": {func(context.Context, *end, <-chan struct{}) { runtime.Goexit() }, 0},
 	}
 	for name, tt := range tests {

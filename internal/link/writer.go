@@ -225,13 +225,19 @@ func (l *Link) writeFailed(err error) {
 	l.fail(err)
 }
 
-// ackLocked sends an ack now if one is due, else within ackDelay.
+// ackLocked sends an ack now if one is due, else within ackDelay. While messages follow
+// each other closely one that is due for their number alone waits for what is written
+// next, or for the watch: half of what a server wrote that only takes messages were
+// acks that went alone.
 func (l *Link) ackLocked() {
 	s := l.stream.session
 	if l.ending != nil || !s.Unreported() {
 		return
 	}
 	if s.AckDue() {
+		if l.stream.inline.active && s.AckWaits() {
+			return
+		}
 		if !l.stream.corkLocked() {
 			l.wakeLocked()
 		}

@@ -72,6 +72,13 @@ func (s *Session) AckDue() bool {
 		s.released-s.toldBack >= uint64(s.ackAt)
 }
 
+// AckWaits tells whether an ack that is due may wait a moment for company: frames have
+// come, but not very many, nobody asked for it, and the peer has plenty of credit.
+func (s *Session) AckWaits() bool {
+	return !s.ackAsked && !s.asks() && !s.untold && s.seen-s.toldSeen < lateFrames && s.unackedIn < s.ackAt &&
+		s.released-s.toldBack < uint64(s.ackAt)
+}
+
 // AckNow makes an ack due.
 func (s *Session) AckNow() { s.ackAsked = true }
 

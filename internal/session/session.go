@@ -19,6 +19,9 @@ const (
 	// ackFrames and ackBytes are after how much an ack is due at once.
 	ackFrames = 64
 	ackBytes  = 256 << 10
+	// lateFrames is after how many frames an ack that is due may not wait for company
+	// any more.
+	lateFrames = 4 * ackFrames
 	// keptEntries is for how many entries of a map an idle session keeps its
 	// memory: a map never shrinks.
 	keptEntries = 64

@@ -268,31 +268,40 @@ func TestSkipStopsAcks(t *testing.T) {
 func TestAckDue(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		name string
-		do   func(s *Session)
-		want bool
+		name  string
+		do    func(s *Session)
+		want  bool
+		waits bool // for company, although it is due
 	}{
-		{"nothing came", func(*Session) {}, false},
-		{"one frame", func(s *Session) { received(s, 1, 64, true, false) }, false},
-		{"one that asks", func(s *Session) { received(s, 1, 64, true, true) }, true},
-		{"AckNow", func(s *Session) { s.AckNow() }, true},
+		{"nothing came", func(*Session) {}, false, false},
+		{"one frame", func(s *Session) { received(s, 1, 64, true, false) }, false, false},
+		{"one that asks", func(s *Session) { received(s, 1, 64, true, true) }, true, false},
+		{"AckNow", func(s *Session) { s.AckNow() }, true, false},
 		{"64 frames", func(s *Session) {
 			for n := range uint64(ackFrames) {
 				received(s, n+1, 1, false, false)
 			}
-		}, true},
-		{"a quarter of the credit", func(s *Session) { received(s, 1, 1<<18, true, false) }, true},
+		}, true, true},
+		{"four times as many", func(s *Session) {
+			for n := range uint64(lateFrames) {
+				received(s, n+1, 1, false, false)
+			}
+		}, true, false},
+		{"a quarter of the credit", func(s *Session) { received(s, 1, 1<<18, true, false) }, true, false},
 		{"as much came back", func(s *Session) {
 			received(s, 1, 1<<18, true, false)
 			s.AppendAck(nil)
 			s.Release(1 << 18)
-		}, true},
+		}, true, false},
 	}
 	for _, tt := range tests {
 		s := New(1<<20, 1<<20, 1<<20)
 		tt.do(s)
 		if s.AckDue() != tt.want {
 			t.Errorf("%s: got %t, want %t", tt.name, s.AckDue(), tt.want)
+		}
+		if waits := !tt.want || tt.waits; s.AckWaits() != waits {
+			t.Errorf("%s: waits: got %t, want %t", tt.name, s.AckWaits(), waits)
 		}
 		f, err := wire.Decoder{}.Next(s.AppendAck(nil))
 		if err != nil || f.Seen != s.seen || f.Released != s.released {

@@ -32,6 +32,9 @@ type Client struct {
 	turn     turn            // a handler's while it runs
 	life     context.Context // done when ended is set
 	endLife  context.CancelFunc
+	// sending is the session, unless nothing more is taken: what mu guards, to be read
+	// without it by who sends.
+	sending atomic.Pointer[clientSession]
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -174,6 +177,11 @@ func (c *Client) Run(ctx context.Context) error {
 
 // changedLocked wakes all who wait for a connection.
 func (c *Client) changedLocked() {
+	if c.closing == nil && c.ended == nil {
+		c.sending.Store(c.session)
+	} else {
+		c.sending.Store(nil)
+	}
 	close(c.changed)
 	c.changed = make(chan struct{})
 }
@@ -183,6 +191,9 @@ func (c *Client) changedLocked() {
 // wait, as the next one comes after it has returned; unless the client moves, and
 // leaves handlers behind that are not done in time.
 func (c *Client) live(ctx context.Context) (*clientSession, error) {
+	if held := c.sending.Load(); held != nil && held.stream.Context().Err() == nil {
+		return held, nil
+	}
 	for {
 		c.mu.Lock()
 		held, ended, changed := c.session, c.ended, c.changed

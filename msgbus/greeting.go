@@ -283,7 +283,7 @@ func (g *greeting) welcome(c *Conn, hello *wire.HelloFrame, got claim) *wire.Wel
 		Fingerprint: g.service.Schema.Fingerprint(),
 	}
 	if hello.Fingerprint != w.Fingerprint {
-		w.Contract = string(g.service.Schema.JSON())
+		w.Contract = g.service.document
 	}
 	w.Resumed, w.ResumeReason = got.resumed, got.reason
 	if got.token != nil {

@@ -107,6 +107,7 @@ type Service struct {
 	Window time.Duration
 
 	contract *wire.Contract
+	document string // of the contract, as welcomes have it
 	guard    *access.Guard
 	common   []string // methods that every service has
 	handlers map[string]*Handler
@@ -152,7 +153,7 @@ func (s *Service) complete(policy *access.Policy) error {
 	if err := s.joinMethods(); err != nil {
 		return err
 	}
-	s.contract = s.compiled()
+	s.contract, s.document = s.compiled(), string(s.Schema.JSON())
 	rules, err := s.rules()
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/vmihailenco/msgpack/v5"
 
@@ -151,8 +152,12 @@ func DecodeHello(body []byte) (*HelloFrame, error) {
 	return h, nil
 }
 
+// welcomeSize is about what a welcome takes without a contract, in bytes.
+const welcomeSize = 512
+
 // AppendWelcome appends a welcome frame.
 func AppendWelcome(dst []byte, w *WelcomeFrame) []byte {
+	dst = slices.Grow(dst, welcomeSize+len(w.Contract))
 	return appendControl(appendHead(dst, Welcome, 2), w)
 }
 
@@ -269,17 +274,17 @@ func cut(s string) string {
 
 // appendControl appends a control frame's map.
 func appendControl(dst []byte, v any) []byte {
-	var buf bytes.Buffer
+	buf := bytes.NewBuffer(dst)
 	e := msgpack.GetEncoder()
 	defer msgpack.PutEncoder(e)
-	e.Reset(&buf)
+	e.Reset(buf)
 	e.UseCompactInts(true)
 	e.UseCompactFloats(false)
 	e.SetSortMapKeys(true)
 	if err := e.Encode(v); err != nil {
 		panic(fmt.Sprintf("wire: control frame %T: %v", v, err)) // only our own types come here, with args that AppendAny took
 	}
-	return append(dst, buf.Bytes()...)
+	return buf.Bytes()
 }
 
 // decodeControl reads a control frame's map, which has been scanned.

@@ -81,6 +81,9 @@ type Link struct {
 	leaving   *bus.Error // end with this once all that was begun is finished
 	running   int        // handlers of what it carried
 	passed    bool       // nobody waits for them any more
+	woken     time.Duration // when a writer was last woken
+	pen       *crew         // the writer, while it rests now and then; nil: it does not
+	penLate   bool          // it is called to write late
 	ackTimer  *time.Timer
 	abort     *time.Timer
 	alive     keepalive
@@ -287,6 +290,9 @@ func (l *Link) endLocked(e ending) {
 	s := l.stream
 	l.ending = &e
 	l.endConn(e.cause)
+	if l.pen != nil {
+		l.pen.end()
+	}
 	if l.cfg.Over != nil {
 		go l.cfg.Over()
 	}

@@ -10,7 +10,7 @@ import "time"
 func (l *Link) callPenLocked(late bool) bool {
 	last := l.woken
 	l.woken = time.Since(began)
-	follows := last > 0 && l.woken-last < patience
+	follows := last != 0 && l.woken-last < patience
 	if l.pen == nil {
 		if follows && l.ending == nil {
 			l.pen = &crew{close: true}

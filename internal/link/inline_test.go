@@ -120,22 +120,14 @@ func TestReaderIsShy(t *testing.T) {
 			time.Sleep(takes)
 			return nil
 		}}
-		a, b := pair(t, nil, hb, options{})
-		sent := uint64(0)
-		behind := func() time.Duration { // how long the last of some that come together waits to be read
+		b, peer := rawPeer(t, hb, options{})
+		behind := func() time.Duration { // how long one waits to be read that is behind some that come together
 			t.Helper()
-			for range 4 {
-				if err := a.Send(t.Context(), dataFrame(1, "")); err != nil {
-					t.Fatal(err)
-				}
-				sent++
-			}
+			peer.say(notes(1, 4)...)
 			synctest.Wait()
 			begin := time.Now()
-			if err := a.Send(t.Context(), dataFrame(1, "")); err != nil {
-				t.Fatal(err)
-			}
-			for sent++; b.Seen() < sent; {
+			peer.say(dataFrame(5, ""))
+			for b.Seen() < peer.n {
 				time.Sleep(patience / 10)
 			}
 			waited := time.Since(begin)

@@ -84,6 +84,7 @@ type Link struct {
 	woken     time.Duration // when a writer was last woken
 	pen       *crew         // the writer, while it rests now and then; nil: it does not
 	penLate   bool          // it is called to write late
+	penOut    bool          // it writes, and may rest after that
 	ackTimer  *time.Timer
 	abort     *time.Timer
 	alive     keepalive

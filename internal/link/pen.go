@@ -17,7 +17,7 @@ func (l *Link) callPenLocked(late bool) bool {
 		}
 		return false
 	}
-	l.pen.close, l.penLate = follows, late
+	l.pen.close, l.penLate, l.penOut = follows, late, true
 	return l.pen.call()
 }
 
@@ -28,7 +28,9 @@ func (l *Link) restPen() (late, goesOn bool) {
 	s := l.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	l.penOut = false
 	if l.pen == nil || !l.pen.rests() || l.ending != nil {
+		l.pen = nil
 		return false, false
 	}
 	l.work.Add(1)
@@ -44,7 +46,7 @@ func (l *Link) lookAtPen() {
 	if l.pen == nil {
 		return
 	}
-	if l.pen.look(); !l.pen.watching {
+	if l.pen.look(); !l.pen.watching && !l.penOut {
 		l.pen = nil
 	}
 }

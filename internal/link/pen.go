@@ -29,8 +29,13 @@ func (l *Link) restPen() (late, goesOn bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l.penOut = false
-	if l.pen == nil || !l.pen.rests() || l.ending != nil {
-		l.pen = nil
+	switch {
+	case l.pen == nil || l.ending != nil:
+		return false, false
+	case !l.pen.rests():
+		if l.pen.resting == 0 { // else another rests
+			l.pen = nil
+		}
 		return false, false
 	}
 	l.work.Add(1)

@@ -20,6 +20,7 @@ import (
 	"busd/daemon/internal/cli"
 	"busd/internal/mtls"
 	"busd/msgclient"
+	"busd/rpc/rpcclient"
 )
 
 // A registrar is the CA of a busd that runs in development mode.
@@ -95,7 +96,7 @@ func isRevoked(t *testing.T, what string, ended <-chan error) {
 func TestRevokedByAList(t *testing.T) {
 	t.Parallel()
 	list := filepath.Join(t.TempDir(), "ca.crl")
-	svc, _, _ := newCalls("Test/One")
+	svc, entered, _ := newCalls("Test/One")
 	first := start(t, "", cli.ServeOptions{Dev: true}, newService("Test/One", nil)) // makes the CA
 	g := first.registrar()
 	g.revoke(list)
@@ -123,8 +124,24 @@ func TestRevokedByAList(t *testing.T) {
 		t.Fatalf("call: got %d %s", status, body)
 	}
 
+	running := make(chan error, 1)
+	long := r.caller(r.bus, "alice", "Test/One")
+	go func() { // ends with its caller at the latest
+		_, err := rpcclient.Call[string](t.Context(), long, "wait")
+		running <- err
+	}()
+	<-entered
+
 	g.revoke(list, r.leaf("alice"))
 	isRevoked(t, "alice", ended)
+	select {
+	case err := <-running:
+		if err == nil {
+			t.Error("a call that ran was answered")
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("a call that ran goes on after 5 s")
+	}
 	if status, body := call(); status != http.StatusUnauthorized || !strings.Contains(body, "certificate_revoked") {
 		t.Errorf("the next call on the same connection: got %d %s, want 401 certificate_revoked", status, body)
 	}

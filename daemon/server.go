@@ -231,6 +231,7 @@ func (p *program) serve(ctx context.Context, o cli.ServeOptions) (err error) {
 	for _, w := range append(warnings, nobody...) {
 		l.Warn("configuration", zap.String("warning", w))
 	}
+	noCore(l.Logger)
 	s, err := newServer(p, o, c, l)
 	if err != nil {
 		return err

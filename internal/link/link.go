@@ -77,10 +77,10 @@ type Link struct {
 	cancels   []uint64
 	goaway    []byte // to write: the frame
 	ending    *ending
-	finishing *bus.Error // end with this once what has arrived is handled
-	leaving   *bus.Error // end with this once all that was begun is finished
-	running   int        // handlers of what it carried
-	passed    bool       // nobody waits for them any more
+	finishing *bus.Error    // end with this once what has arrived is handled
+	leaving   *bus.Error    // end with this once all that was begun is finished
+	running   int           // handlers of what it carried
+	passed    bool          // nobody waits for them any more
 	woken     time.Duration // when a writer was last woken
 	pen       *crew         // the writer, while it rests now and then; nil: it does not
 	penLate   bool          // it is called to write late

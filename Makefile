@@ -85,7 +85,7 @@ microbench: ## the Go benchmarks, COUNT times each, for benchstat
 	CGO_ENABLED=0 go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./internal/... ./access ./rpc/... ./msgbus
 
 # busd and its peers are a module of their own: what they need never reaches who imports busd.
-bench: ## busd and its peers, the same work side by side, into docs/performance.md: about 70 minutes
+bench: ## busd and its peers, the same work side by side, into docs/performance.md: more than an hour
 	cd bench && CGO_ENABLED=0 go run . -marks -json results.json -markdown ../docs/performance.md -svg ../docs/performance
 
 bench-quick: ## the same in small: about two minutes

@@ -26,7 +26,7 @@ type scale struct {
 var (
 	fullScale = scale{
 		Rounds: 5, Span: span{500 * time.Millisecond, 2 * time.Second},
-		FanOut: 1000, Idle: 10_000, IdleWindow: time.Minute, KeepAlive: 30 * time.Second, Settle: 2 * time.Second,
+		FanOut: 1000, Idle: 10_000, IdleWindow: 33 * time.Second, KeepAlive: 30 * time.Second, Settle: 2 * time.Second,
 		Handshakes: 3000, Storm: 5000, Probes: 20, Codec: time.Second,
 	}
 	quickScale = scale{

@@ -66,7 +66,7 @@ const together = 8
 
 // context makes a handler's context. A handler may keep it, and so it is not used again.
 func (d *dispatch) context(ctx context.Context, in *link.Incoming) *handling {
-	if !in.Follows {
+	if !in.Follows || in.Kind != wire.Data { // a request's own context is not to be kept with others
 		return &handling{Context: ctx, client: d.client, conn: d.conn, kind: in.Kind, n: in.N}
 	}
 	if len(d.spare) == 0 {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"busd/access"
 	"busd/rpc"
@@ -170,37 +171,39 @@ func TestOneAnswer(t *testing.T) {
 // nobody 16; small calls need none of it.
 func TestRoom(t *testing.T) {
 	t.Parallel()
-	svc := rpc.NewService("Test/Room")
-	svc.Allow, svc.MaxBody = access.Any, 8<<20
-	rpc.Export(svc, "take", func(text string) int { return len(text) })
-	w := serve(t, serverOf(t, rpc.Config{}, svc))
-	most := post{path: "/Test/Room/take", contentType: plainJSON, body: `["` + strings.Repeat("x", 7<<20) + `"]`}.wire()
-	most = most[:9<<19] // there is place for all of it from 4 MiB on
-	var lines sync.WaitGroup
-	fill := func(who string, n, refused int) {
-		t.Helper()
-		told := make(chan *http.Response, n)
-		for range n {
-			conn := w.line(who)
-			lines.Go(func() { _, _ = io.WriteString(conn, most) })
-			lines.Go(func() {
-				if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
-					told <- resp // the others wait for the rest of their body
+	synctest.Test(t, func(t *testing.T) { // whose time is not that of a slow machine: after PaceTime who waits is given up
+		svc := rpc.NewService("Test/Room")
+		svc.Allow, svc.MaxBody = access.Any, 8<<20
+		rpc.Export(svc, "take", func(text string) int { return len(text) })
+		w := serveInMemory(t, serverOf(t, rpc.Config{}, svc), tunings["no timeouts"])
+		most := post{path: "/Test/Room/take", contentType: plainJSON, body: `["` + strings.Repeat("x", 7<<20) + `"]`}.wire()
+		most = most[:9<<19] // there is place for all of it from 4 MiB on
+		var lines sync.WaitGroup
+		fill := func(who string, n, refused int) {
+			t.Helper()
+			told := make(chan *http.Response, n)
+			for range n {
+				conn := w.line(who)
+				lines.Go(func() { _, _ = io.WriteString(conn, most) })
+				lines.Go(func() {
+					if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
+						told <- resp // the others wait for the rest of their body
+					}
+				})
+				t.Cleanup(func() { conn.Close() })
+			}
+			for range refused {
+				if resp := <-told; resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "1" {
+					t.Errorf("got %d, Retry-After: %s; want 503, 1", resp.StatusCode, resp.Header.Get("Retry-After"))
 				}
-			})
-			t.Cleanup(func() { conn.Close() })
-		}
-		for range refused {
-			if resp := <-told; resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "1" {
-				t.Errorf("got %d, Retry-After: %s; want 503, 1", resp.StatusCode, resp.Header.Get("Retry-After"))
 			}
 		}
-	}
-	t.Cleanup(lines.Wait) // after they were closed
-	fill("", 4, 2)
-	for _, peer := range []string{"a", "b", "c"} {
-		fill(peer, 3, 1)
-	}
-	fill("d", 2, 1)
-	w.ask("", post{path: "/Test/Room/take", contentType: plainJSON, body: `["small"]`}).wants(t, 200, `{"OK":true,"Value":5}`)
+		t.Cleanup(lines.Wait) // after they were closed
+		fill("", 4, 2)
+		for _, peer := range []string{"a", "b", "c"} {
+			fill(peer, 3, 1)
+		}
+		fill("d", 2, 1)
+		w.ask("", post{path: "/Test/Room/take", contentType: plainJSON, body: `["small"]`}).wants(t, 200, `{"OK":true,"Value":5}`)
+	})
 }

@@ -207,11 +207,15 @@ func (s *Stream) callOneLocked(c *incomingCall) {
 // settle answers a call, if that has not been done yet, and ends its context. It leaves
 // the stream locked.
 func (c *incomingCall) settle(err *bus.Error) {
+	defer c.settleLocking(err) // also if what reports it ends the goroutine
+	if err != nil {
+		c.link.cfg.Handler.Failed(&c.Incoming, err)
+	}
+}
+
+func (c *incomingCall) settleLocking(err *bus.Error) {
 	l := c.link
 	s := l.stream
-	if err != nil {
-		l.cfg.Handler.Failed(&c.Incoming, err)
-	}
 	c.Cancel(nil)
 	s.mu.Lock()
 	if s.claimAnswerLocked(c.N) {
@@ -238,10 +242,12 @@ func Leave(ctx context.Context, err error) {
 	if !ok || !c.fate.CompareAndSwap(undecided, left) {
 		return
 	}
+	defer func() {
+		s := c.link.stream
+		s.retireLocked()
+		s.mu.Unlock()
+	}()
 	c.settle(bus.AsError(err))
-	s := c.link.stream
-	s.retireLocked()
-	s.mu.Unlock()
 }
 
 // endCallsLocked sees to it that the calls that are handled end with the session's

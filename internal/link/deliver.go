@@ -82,7 +82,9 @@ func (s *Stream) handleWaitingLocked(l *Link) {
 			s.inbox.at++
 			s.deliverBesideLocked(in)
 		case reads && in.alone():
-			s.deliverRunLocked(s.runLocked())
+			if s.deliverRunLocked(s.runLocked()) == 0 {
+				continue
+			}
 		default:
 			s.inbox.at++
 			if reads {
@@ -201,7 +203,6 @@ func (l *Link) handleLocked(in *Incoming) {
 	ctx, done := s.handlingContext(in)
 	err := in.Fault
 	defer func() { // also if the handler ends its goroutine
-		l.settle(in, err)
 		done()
 		s.mu.Lock()
 		if in.asks() {
@@ -209,6 +210,7 @@ func (l *Link) handleLocked(in *Incoming) {
 		}
 		s.grantBackLocked(in.Size)
 	}()
+	defer func() { l.settle(in, err) }() // and if what reports it does
 	if err == nil {
 		l.call(ctx, in, &err)
 	}
@@ -284,10 +286,14 @@ func panicked(value any) *bus.Error {
 
 // settleRequest answers a request: exactly once, whatever the handler did.
 func (l *Link) settleRequest(in *Incoming, err *bus.Error) {
-	s := l.stream
+	defer l.answer(in, err) // also if what reports it ends the goroutine
 	if err != nil {
 		l.cfg.Handler.Failed(in, err)
 	}
+}
+
+func (l *Link) answer(in *Incoming, err *bus.Error) {
+	s := l.stream
 	if !s.claimAnswer(in.N) {
 		return
 	}
@@ -329,7 +335,11 @@ func (l *Link) settleOneWay(in *Incoming, err *bus.Error) {
 	if err == nil {
 		return
 	}
+	defer l.complain(in, err) // also if what reports it ends the goroutine
 	l.cfg.Handler.Failed(in, err)
+}
+
+func (l *Link) complain(in *Incoming, err *bus.Error) {
 	s := l.stream
 	if errors.Is(err, bus.ErrDropped) && s.Cause() != nil {
 		return // the handler only says that this very session has ended

@@ -41,7 +41,7 @@ func (in *Incoming) asks() bool { return in.Kind == wire.Request || in.Kind == w
 // credit that this end granted. It is guarded by the stream's mu.
 type inbox struct {
 	first  *batch // nil while nothing waits
-	at     int    // the next of its frames
+	at     int    // the next of its frames; while there is a run, that one's first
 	shared bool   // somebody beside the deliverer reads it
 	last   *batch // that takes what comes
 	held   int    // bytes of all of them

@@ -163,10 +163,10 @@ func (s *Stream) look() {
 }
 
 // handOverLocked makes another goroutine the reader of the link whose reader is away,
-// and sees to it that nothing waits for that to write it.
+// and sees to it that nothing waits for that to write it. What it has in hand it handles
+// to its end, and no more of a run: its credit would come back late.
 func (s *Stream) handOverLocked() {
 	s.run.halted.Store(true)
-	s.settleRunLocked()
 	s.wakeCorkedLocked()
 	in := &s.inline
 	l := in.reader

@@ -84,7 +84,7 @@ type Link struct {
 	woken     time.Duration // when a writer was last woken
 	pen       *crew         // the writer, while it rests now and then; nil: it does not
 	penLate   bool          // it is called to write late
-	penOut    bool          // it writes, and may rest after that
+	penOut    bool          // it was called, or is new, and may rest once it has written
 	ackTimer  *time.Timer
 	abort     *time.Timer
 	alive     keepalive

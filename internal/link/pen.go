@@ -38,8 +38,6 @@ func (l *Link) restPen() (late, goesOn bool) {
 		}
 		return false, false
 	}
-	l.work.Add(1)
-	defer l.work.Done()
 	goesOn = l.pen.rest(&s.mu, l.lookAtPen)
 	return l.penLate, goesOn
 }

@@ -20,8 +20,8 @@ type run struct {
 	halted atomic.Bool  // none is begun any more
 }
 
-// alone tells whether a message may be in a run: nobody waits for an answer, and it
-// has a handler to itself.
+// alone tells whether a message may be in a run, if those of its type are handled one
+// at a time: nobody waits for an answer.
 func (in *Incoming) alone() bool { return in.Kind == wire.Data && in.Fault == nil }
 
 // runLocked returns the messages that are handled together with the next one, which
@@ -36,8 +36,9 @@ func (s *Stream) runLocked() []Incoming {
 	return frames[:n]
 }
 
-// deliverRunLocked handles a run, here, as far as it is not halted.
-func (s *Stream) deliverRunLocked(frames []Incoming) {
+// deliverRunLocked handles a run, here, as far as it is not halted, and returns how many
+// messages that were.
+func (s *Stream) deliverRunLocked(frames []Incoming) (handled int) {
 	l, b, r := s.carrier, s.inbox.first, &s.run
 	l.running++
 	s.inline.moved = true
@@ -48,30 +49,36 @@ func (s *Stream) deliverRunLocked(frames []Incoming) {
 	defer func() { // also if a handler ends its goroutine
 		s.mu.Lock()
 		s.settleRunLocked()
-		r.frames = nil
+		r.frames, handled = nil, r.settled
 		if s.inbox.first == b { // else it was thrown away
-			s.inbox.at += r.settled
+			s.inbox.at += handled
 		}
 		l.ranLocked()
 	}()
 	for left := frames; len(left) > 0 && !r.halted.Load(); left = frames[r.done.Load():] {
 		l.handleRun(left)
 	}
+	return
 }
 
 // handleRun handles messages of a run, to the first whose handler panics.
 func (l *Link) handleRun(frames []Incoming) {
 	s := l.stream
-	at, returned := 0, false
+	at, handles, returned := 0, false, false
 	defer func() {
-		if !returned {
+		if returned {
+			return
+		}
+		defer s.run.done.Add(1) // also if what reports it ends the goroutine
+		if handles {
 			l.settleOneWay(&frames[at], panicked(recover()))
-			s.run.done.Add(1)
 		}
 	}()
 	for ; at < len(frames) && !s.run.halted.Load(); at++ {
 		in := &frames[at]
-		if err := l.cfg.Handler.Handle(s.handling, in); err != nil { // AsError allocates
+		handles = true
+		err := l.cfg.Handler.Handle(s.handling, in)
+		if handles = false; err != nil { // AsError allocates
 			l.settleOneWay(in, bus.AsError(err))
 		}
 		s.run.done.Add(1)

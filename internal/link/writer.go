@@ -30,6 +30,7 @@ func (l *Link) wake(first []byte) {
 	}
 	late := l.crowd && first == nil && l.ending == nil && len(l.pings)+len(l.pongs) == 0
 	if first != nil || !l.callPenLocked(late) {
+		l.work.Add(1)
 		go l.writeOn(first, late)
 	}
 }
@@ -39,6 +40,7 @@ func (l *Link) wake(first []byte) {
 // callers whose answers come together call together again, at half to two thirds of the
 // cost for each. A lone message would only come later.
 func (l *Link) writeOn(first []byte, late bool) {
+	defer l.work.Done() // it rests, too
 	for goesOn := true; goesOn; late, goesOn = l.restPen() {
 		if late {
 			runtime.Gosched()
@@ -97,7 +99,7 @@ func (l *Link) write(first []byte, batches int) {
 			return
 		}
 		if batches--; batches == 0 {
-			l.work.Add(1)
+			l.work.Add(2) // the goroutine, and that it writes
 			go l.writeOn(nil, false)
 			return
 		}

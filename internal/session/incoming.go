@@ -64,16 +64,15 @@ func (s *Session) Unreported() bool {
 	return s.seen != s.toldSeen || s.released != s.toldBack || s.untold
 }
 
-// AckDue tells whether an ack must be sent now: the peer asked for it, 64
-// frames or 256 KiB came (or a quarter of the credit, if that is less), or as
-// much credit came back.
+// AckDue tells whether there is to be an ack: one cannot wait, or 64 frames have come.
 func (s *Session) AckDue() bool {
-	return s.ackAsked || s.asks() || s.untold || s.seen-s.toldSeen >= ackFrames || s.unackedIn >= s.ackAt ||
-		s.released-s.toldBack >= uint64(s.ackAt)
+	return !s.AckWaits() || s.seen-s.toldSeen >= ackFrames
 }
 
-// AckWaits tells whether an ack that is due may wait a moment for company: frames have
-// come, but not very many, nobody asked for it, and the peer has plenty of credit.
+// AckWaits tells whether an ack, if there is anything that it would say, may wait a
+// moment for company: nobody asked for it, there were less than 256 frames and 256 KiB of
+// them (or a quarter of the credit, if that is less), and less than that of credit came
+// back.
 func (s *Session) AckWaits() bool {
 	return !s.ackAsked && !s.asks() && !s.untold && s.seen-s.toldSeen < lateFrames && s.unackedIn < s.ackAt &&
 		s.released-s.toldBack < uint64(s.ackAt)

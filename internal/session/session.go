@@ -16,12 +16,11 @@ const (
 	DefaultBuffer = 1 << 20
 	// MinCost is what a frame costs in credit at least, in bytes.
 	MinCost = 64
-	// ackFrames and ackBytes are after how much an ack is due at once.
-	ackFrames = 64
-	ackBytes  = 256 << 10
-	// lateFrames is after how many frames an ack that is due may not wait for company
-	// any more.
+	// ackFrames is after how many frames an ack is due, lateFrames after how many it may
+	// not wait for company any more, ackBytes after how many bytes.
+	ackFrames  = 64
 	lateFrames = 4 * ackFrames
+	ackBytes   = 256 << 10
 	// keptEntries is for how many entries of a map an idle session keeps its
 	// memory: a map never shrinks.
 	keptEntries = 64

@@ -125,10 +125,17 @@ func (a *agent) welcomed(n int) []welcome {
 	return slices.Clone(a.welcomes)
 }
 
-// got waits until so many messages have come, and returns them.
+// got waits until so many messages have come, and returns them. It is patient as
+// long as one comes after the other.
 func (a *agent) got(n int64) []int64 {
 	a.t.Helper()
-	a.await(fmt.Sprint(n, " messages"), func() bool { return int64(len(a.downs)) >= n })
+	for came := int64(-1); came < n; {
+		a.await(fmt.Sprint(n, " messages"), func() bool {
+			more := int64(len(a.downs)) > came
+			came = int64(len(a.downs))
+			return more
+		})
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.downs)

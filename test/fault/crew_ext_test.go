@@ -87,7 +87,14 @@ func (c *crew) talk(every time.Duration, failed func(a *agent, err error)) {
 			}
 		})
 	}
-	c.rest = sync.OnceFunc(func() { close(over); talking.Wait(); cancel() })
+	c.rest = sync.OnceFunc(func() {
+		close(over)
+		if c.t.Failed() { // then the server may be gone, and nothing is answered any more
+			cancel()
+		}
+		talking.Wait()
+		cancel()
+	})
 	c.t.Cleanup(c.rest)
 }
 

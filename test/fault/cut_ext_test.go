@@ -3,6 +3,7 @@
 package fault_test
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 	"sync"
@@ -33,11 +34,15 @@ func offset(r *rand.Rand, most float64) int64 {
 // requests.
 func (a *agent) talk(n int64) {
 	a.t.Helper()
-	ctx := within(a.t, patience)
+	each := func(do func(context.Context) error) error { // all of it takes as long as the machine needs
+		ctx, cancel := context.WithTimeout(a.t.Context(), patience)
+		defer cancel()
+		return do(ctx)
+	}
 	var talking sync.WaitGroup
 	talking.Go(func() { // requests wait for their answers beside it
 		for range n / 20 {
-			if err := a.ask(ctx, 0); err != nil {
+			if err := each(func(ctx context.Context) error { return a.ask(ctx, 0) }); err != nil {
 				a.t.Errorf("request: %v", err)
 				return
 			}
@@ -45,7 +50,7 @@ func (a *agent) talk(n int64) {
 	})
 	talking.Go(func() {
 		for range n {
-			if err := a.up(ctx, false, 16); err != nil {
+			if err := each(func(ctx context.Context) error { return a.up(ctx, false, 16) }); err != nil {
 				a.t.Errorf("send: %v", err)
 				return
 			}

@@ -28,8 +28,8 @@ const (
 	readyTimeout = 60 * time.Second
 	// readyEvery is how often readiness is asked for.
 	readyEvery = 5 * time.Millisecond
-	// askTimeout bounds one question to the admin listener.
-	askTimeout = 5 * time.Second
+	// askTimeout bounds one question to the admin listener; a busy machine is slow.
+	askTimeout = 60 * time.Second
 	// maxAnswer bounds the answer to it, in bytes.
 	maxAnswer = 16 << 20
 

@@ -204,35 +204,37 @@ func TestCallBesideMessages(t *testing.T) {
 // A call ends with its caller's context: the method is told.
 func TestCallIsTakenBack(t *testing.T) {
 	t.Parallel()
-	svc := newOffice(nil)
-	ended := make(chan error, 1)
-	svc.Methods.(*desk).methods["wait"] = func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
-		<-ctx.Done()
-		ended <- ctx.Err()
-		return nil, ctx.Err()
-	}
-	srv := bustest.NewServer(t, msgbus.Config{}, svc)
-	c := srv.Connect(msgclient.Config{})
-	for name, tt := range map[string]struct {
-		make func(context.Context) (context.Context, context.CancelFunc)
-		code bus.Code
-	}{
-		"canceled": {context.WithCancel, bus.CodeCanceled},
-		"timed": {func(ctx context.Context) (context.Context, context.CancelFunc) {
-			return context.WithTimeout(ctx, 30*time.Millisecond)
-		}, bus.CodeDeadlineExceeded},
-	} {
-		ctx, stop := tt.make(t.Context())
-		if tt.code == bus.CodeCanceled {
-			time.AfterFunc(30*time.Millisecond, stop)
+	synctest.Test(t, func(t *testing.T) { // in which the method has begun before time goes on
+		svc := newOffice(nil)
+		ended := make(chan error, 1)
+		svc.Methods.(*desk).methods["wait"] = func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
+			<-ctx.Done()
+			ended <- ctx.Err()
+			return nil, ctx.Err()
 		}
-		_, err := c.Call(ctx, "wait", nil)
-		stop()
-		wantCode(t, name, err, tt.code)
-		if why := next(t, ended, "the method's end"); !errors.Is(why, context.Canceled) && !errors.Is(why, context.DeadlineExceeded) {
-			t.Errorf("%s: the method's context: %v", name, why)
+		srv := bustest.NewServer(t, msgbus.Config{}, svc)
+		c := srv.Connect(msgclient.Config{})
+		for name, tt := range map[string]struct {
+			make func(context.Context) (context.Context, context.CancelFunc)
+			code bus.Code
+		}{
+			"canceled": {context.WithCancel, bus.CodeCanceled},
+			"timed": {func(ctx context.Context) (context.Context, context.CancelFunc) {
+				return context.WithTimeout(ctx, 30*time.Millisecond)
+			}, bus.CodeDeadlineExceeded},
+		} {
+			ctx, stop := tt.make(t.Context())
+			if tt.code == bus.CodeCanceled {
+				time.AfterFunc(30*time.Millisecond, stop)
+			}
+			_, err := c.Call(ctx, "wait", nil)
+			stop()
+			wantCode(t, name, err, tt.code)
+			if why := next(t, ended, "the method's end"); !errors.Is(why, context.Canceled) && !errors.Is(why, context.DeadlineExceeded) {
+				t.Errorf("%s: the method's context: %v", name, why)
+			}
 		}
-	}
+	})
 }
 
 // A caller hears his answer though the line is cut while the method runs; it is

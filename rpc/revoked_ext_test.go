@@ -201,7 +201,7 @@ func TestRevoked(t *testing.T) {
 }
 
 // waitTime is how long a test waits for what must come.
-const waitTime = 5 * time.Second
+const waitTime = 30 * time.Second
 
 // TestRevokedWhileItIsLookedAt: who is revoked while his credential is
 // looked at is not overlooked.

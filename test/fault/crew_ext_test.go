@@ -60,7 +60,7 @@ func (c *crew) stop() {
 // talk lets each agent send a message that is echoed and make a request, again and
 // again, until the crew rests. failed is told what did not succeed.
 func (c *crew) talk(every time.Duration, failed func(a *agent, err error)) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*patience)
+	ctx, cancel := context.WithCancel(context.Background())
 	over := make(chan struct{})
 	var talking sync.WaitGroup
 	for _, a := range c.agents {
@@ -74,11 +74,13 @@ func (c *crew) talk(every time.Duration, failed func(a *agent, err error)) {
 					return
 				}
 				began := time.Now()
-				if err := a.up(ctx, true, 0); err != nil {
+				if err := a.up(ctx, true, 0); err != nil && ctx.Err() == nil {
 					failed(a, err)
 				}
 				if err := a.ask(ctx, 0); err != nil {
-					failed(a, err)
+					if ctx.Err() == nil {
+						failed(a, err)
+					}
 					continue
 				}
 				c.mu.Lock()

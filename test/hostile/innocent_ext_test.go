@@ -24,8 +24,8 @@ const (
 	callEvery    = 50 * time.Millisecond
 	connectEvery = 250 * time.Millisecond
 
-	longest  = 4 * time.Second  // any answer
-	usual    = time.Second      // 95 of 100 answers
+	longest  = 8 * time.Second  // any answer
+	usual    = 2 * time.Second  // 95 of 100 answers
 	patience = 10 * time.Second // then it gives up
 )
 

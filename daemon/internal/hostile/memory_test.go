@@ -125,7 +125,7 @@ func TestMemoryOfConnections(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts other processes")
 	}
-	const patience = 30 * time.Second
+	const patience = 2 * time.Minute // longer than a busy machine needs for all of them
 	for _, row := range []struct {
 		name    string
 		at      point
@@ -142,7 +142,7 @@ func TestMemoryOfConnections(t *testing.T) {
 			heap, stacks := footprint()
 			resident := rss()
 			stop := s.startCrowd(t, row.at, crowdSize)
-			if !eventually(10*time.Second, func() bool { return s.gate.Stats().Open >= crowdSize }) {
+			if !eventually(30*time.Second, func() bool { return s.gate.Stats().Open >= crowdSize }) {
 				stop()
 				t.Fatalf("open connections: got %d, want %d", s.gate.Stats().Open, crowdSize)
 			}

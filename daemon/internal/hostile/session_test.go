@@ -17,7 +17,7 @@ import (
 // machine takes its time for that.
 func newPatientStack(t *testing.T, config msgbus.Config) *stack {
 	t.Helper()
-	return newStackOf(t, times{10 * time.Second, 10 * time.Second, 10 * time.Second, keepAlive, 30 * time.Second}, config)
+	return newStackOf(t, times{time.Minute, time.Minute, time.Minute, keepAlive, time.Minute}, config)
 }
 
 // said returns what the welcome said of the client's session.

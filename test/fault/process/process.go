@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// signalTimeout bounds the wait for a signal to take effect.
-	signalTimeout = 30 * time.Second
+	// signalTimeout bounds the wait for a signal to take effect; a busy machine is slow.
+	signalTimeout = 2 * time.Minute
 	// signalEvery is how often /proc is asked whether it has.
 	signalEvery = time.Millisecond
 	// outputTimeout is how long what a program has started may keep its output

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"busd/bus"
+	"busd/msgbus"
 	"busd/test/hostile/stranger"
 )
 
@@ -135,7 +136,7 @@ func TestFloodOfHandshakes(t *testing.T) {
 
 // TestFloodOfReconnects is one identity that connects 300 times at once.
 func TestFloodOfReconnects(t *testing.T) {
-	s := newStackWith(t, times{10 * time.Second, 10 * time.Second, 20 * time.Second, keepAlive, 30 * time.Second})
+	s := newPatientStack(t, msgbus.Config{})
 	g := measure(t)
 	all := s.crowd(t, 300, s.nextAddress(), func(c *client) {
 		c.handshake(s.good)

@@ -32,6 +32,10 @@ const shyTime = time.Second
 // little slower, with 256 no faster.
 const maxCorked = 128
 
+// fullCork is how many frames the reader writes although there is more to read: so many
+// keep the peer busy meanwhile.
+const fullCork = 64
+
 // inlineBatches is how many WebSocket messages a reader writes before another
 // goroutine writes on.
 const inlineBatches = 4
@@ -71,7 +75,7 @@ func (l *Link) handle(rest []byte, err error) (reads bool) {
 	}
 	l.rest, l.failed = rest, err
 	in.reader, in.away = l, true
-	turn, returned := l.turn, false
+	turn, leaves, returned := l.turn, false, false
 	defer func() { // also if a handler ends its goroutine
 		switch {
 		case l.turn != turn:
@@ -81,7 +85,7 @@ func (l *Link) handle(rest []byte, err error) (reads bool) {
 		default:
 			in.away, reads = false, true
 			l.rest, l.failed = nil, nil // what was read may be large
-			if len(rest) == 0 || err != nil {
+			if (len(rest) == 0 || err != nil) && !leaves {
 				in.reader = nil
 				s.wakeCorkedLocked() // others may have left something while it wrote
 			}
@@ -91,11 +95,28 @@ func (l *Link) handle(rest []byte, err error) (reads bool) {
 		s.inbox.delivering = true
 		s.handleWaitingLocked(l)
 	}
-	if l.turn == turn && (len(rest) == 0 || err != nil) {
-		s.writeCorkedLocked()
+	if l.turn == turn {
+		leaves = in.corked > 0 && l.leavesLocked(rest, err)
+	}
+	if l.turn == turn && !leaves && s.writeCorkedLocked() && l.turn == turn {
+		l.way.wrote = true
 	}
 	returned = true
 	return
+}
+
+// leavesLocked tells whether what was sent is left for what the reader handles next,
+// which is there: then it goes together. Otherwise batches that were once split would
+// stay so: each is answered by itself.
+func (l *Link) leavesLocked(rest []byte, err error) bool {
+	in := &l.stream.inline
+	switch {
+	case err != nil || in.corked >= fullCork || l.stream.session.UnsentBytes() >= batchBytes:
+		return false
+	case len(rest) > 0:
+		return true
+	}
+	return l.cfg.Socket.More()
 }
 
 // handlesLocked tells whether the reader is to handle what waits.
@@ -121,6 +142,7 @@ func (s *Stream) watchLocked() bool {
 		return false
 	}
 	in.active, in.still = true, 0
+	lively.Add(1)
 	if in.watch == nil {
 		in.watch = time.AfterFunc(patience, s.look)
 	} else {
@@ -150,6 +172,9 @@ func (s *Stream) look() {
 	if in.still++; in.moved && (!in.away || in.steps >= brisk) {
 		in.still = 0
 	}
+	if !in.moved && !in.away {
+		in.reader = nil // it left something, and what was to come did not
+	}
 	in.moved, in.steps = false, 0
 	if in.away && in.still >= looks {
 		in.shy = time.Now().Add(shyTime)
@@ -157,6 +182,7 @@ func (s *Stream) look() {
 	}
 	if in.still > 0 && in.reader == nil {
 		in.active, in.ended = false, time.Now()
+		lively.Add(-1)
 		return
 	}
 	in.watch.Reset(patience)
@@ -219,18 +245,20 @@ func (s *Stream) wakeCorkedLocked() {
 	}
 }
 
-// writeCorkedLocked makes the reader the writer.
-func (s *Stream) writeCorkedLocked() {
+// writeCorkedLocked makes the reader the writer; false: there is nothing to write, or
+// another one does.
+func (s *Stream) writeCorkedLocked() bool {
 	if s.inline.corked == 0 {
-		return
+		return false
 	}
 	s.inline.corked = 0
 	l := s.link
 	if l == nil || !l.writableLocked() || !l.takeWritingLocked() {
-		return
+		return false
 	}
 	s.inline.moved = true
 	s.mu.Unlock()
 	l.write(nil, inlineBatches)
 	s.mu.Lock()
+	return true
 }

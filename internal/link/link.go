@@ -67,6 +67,8 @@ type Link struct {
 	work    sync.WaitGroup // the writer
 	ended   func(why error)
 
+	way way // the reader's
+
 	// Guarded by the stream's mu.
 	opened    bool
 	writing   bool

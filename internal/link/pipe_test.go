@@ -49,6 +49,7 @@ type pipe struct {
 	writeError       atomic.Pointer[error]
 	wall             atomic.Pointer[chan struct{}] // until it is closed nothing is taken
 	messages         atomic.Int64                  // written
+	more             atomic.Pointer[func() bool]   // what More says; nil: how it is
 }
 
 // Pipe makes both ends; each direction holds so many parcels.
@@ -98,6 +99,15 @@ func (p *pipe) Read() ([]byte, error) {
 			return nil, e
 		}
 	}
+}
+
+// More tells whether anything has come, be it a ping.
+func (p *pipe) More() bool {
+	defer p.enter(&p.reading, "read")()
+	if more := p.more.Load(); more != nil {
+		return (*more)()
+	}
+	return len(p.in) > 0
 }
 
 func (p *pipe) receive() (parcel, error) {

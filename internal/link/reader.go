@@ -27,6 +27,7 @@ func (l *Link) Serve(head []byte, ended func(why error)) {
 func (l *Link) read(b []byte, err error) {
 	for err == nil {
 		if len(b) == 0 {
+			l.giveWay()
 			if b, err = l.cfg.Socket.Read(); err != nil {
 				break
 			}
@@ -215,6 +216,7 @@ func (s *Stream) answeredLocked(f *wire.Frame) error {
 		f.Fault = e
 	}
 	ch, awaited := s.waiterLocked(tag)
+	s.link.way.roused = s.link.way.roused || awaited
 	switch {
 	case awaited && f.Fault != nil:
 		ch <- Answer{Err: f.Fault}
@@ -235,6 +237,7 @@ func (l *Link) ackedLocked(f *wire.Frame) error {
 		return err
 	}
 	s.gaveBack = time.Now()
+	l.way.roused = l.way.roused || len(tags) > 0
 	s.ackedTagsLocked(tags)
 	if f.AckAtOnce() && s.session.Unreported() { // else what it asks for is on its way
 		s.session.AckNow()

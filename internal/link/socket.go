@@ -15,6 +15,9 @@ type Socket interface {
 	// Read returns the next binary message. The bytes are good until the
 	// next Read. Its errors are *bus.Error or *[Fault].
 	Read() ([]byte, error)
+	// More tells whether the next Read would probably return at once. By the
+	// reader.
+	More() bool
 	// Write writes one binary message. The bytes stay the caller's.
 	Write(b []byte) error
 	// Ping and Pong write a control message.
@@ -93,6 +96,7 @@ type noSocket struct{}
 var errNoSocket = bus.Errorf(bus.CodeUnavailable, "the connection is gone")
 
 func (noSocket) Read() ([]byte, error)               { return nil, errNoSocket }
+func (noSocket) More() bool                          { return false }
 func (noSocket) Write([]byte) error                  { return errNoSocket }
 func (noSocket) Ping(string) error                   { return errNoSocket }
 func (noSocket) Pong(string) error                   { return errNoSocket }

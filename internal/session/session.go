@@ -215,6 +215,9 @@ func (s *Session) Writable() bool {
 // writer.
 func (s *Session) Unsent() bool { return !s.lanes[Bulk].empty() || !s.lanes[Urgent].empty() }
 
+// UnsentBytes is how much waits to be written, in bytes.
+func (s *Session) UnsentBytes() int { return s.lanes[Bulk].waiting + s.lanes[Urgent].waiting }
+
 // Unacked tells whether anything written was not acknowledged yet.
 func (s *Session) Unacked() bool { return s.acked != s.written }
 

@@ -34,6 +34,9 @@ type conn struct {
 	closed bool
 }
 
+// NetConn returns the connection beneath: who reads looks there whether more has come.
+func (c *conn) NetConn() net.Conn { return c.Conn }
+
 // Read reads. In the handshake it waits for the client without a turn, and for
 // a turn with what the client sent.
 func (c *conn) Read(p []byte) (int, error) {

@@ -1,0 +1,55 @@
+package link
+
+import "sync/atomic"
+
+const (
+	// gives is how often a reader gives way before it waits. Measured: with 5 more are in
+	// vain, 20 cost more where they are.
+	gives = 10
+	// maxSkip is how often at most a reader that gave way in vain does not do so.
+	maxSkip = 8
+)
+
+// lively is how many streams of this process handle messages that follow each other
+// closely. One whose reader gives way is alone: others would have to wait for it.
+var lively atomic.Int32
+
+// A way is given by a reader that has answered and would wait now: what it waits for is
+// often a thread that has become ready on the same processor, with what was written.
+type way struct {
+	wrote  bool  // the reader wrote what was sent, and has not read since
+	roused bool  // somebody who waited goes on, and wants the processor first
+	skip   uint8 // how often way is not given
+	missed uint8 // how often it would not be, were it in vain once more
+}
+
+// giveWay lets others have the processor before the reader waits for the peer's answer.
+// To wait puts the whole process to sleep, for it to be woken a moment later. Measured:
+// without it there are a quarter fewer round trips, each at half as much time of the
+// processor again.
+func (l *Link) giveWay() {
+	w := &l.way
+	due := w.wrote && !w.roused && lively.Load() == 1
+	w.wrote, w.roused = false, false
+	switch {
+	case !due:
+	case w.skip > 0:
+		w.skip--
+	case l.awaitMore():
+		w.missed = 0
+	default:
+		w.missed = min(2*w.missed+1, maxSkip)
+		w.skip = w.missed
+	}
+}
+
+// awaitMore gives way until there is more to read, for a moment.
+func (l *Link) awaitMore() bool {
+	for range gives {
+		if l.cfg.Socket.More() {
+			return true
+		}
+		yield()
+	}
+	return false
+}

@@ -17,10 +17,32 @@ var lively atomic.Int32
 // A way is given by a reader that has answered and would wait now: what it waits for is
 // often a thread that has become ready on the same processor, with what was written.
 type way struct {
-	wrote  bool  // the reader wrote what was sent, and has not read since
-	roused bool  // somebody who waited goes on, and wants the processor first
+	wrote  bool // the reader wrote what was sent, and has not read since
+	roused bool // somebody who waited goes on, and wants the processor first
+	luck   luck
+}
+
+// luck says whether it is worth while to give way again.
+type luck struct {
 	skip   uint8 // how often way is not given
 	missed uint8 // how often it would not be, were it in vain once more
+}
+
+// had takes note of whether it was not in vain.
+func (l *luck) had(more bool) {
+	if l.missed = min(2*l.missed+1, maxSkip); more {
+		l.missed = 0
+	}
+	l.skip = l.missed
+}
+
+// tries tells whether to try this time.
+func (l *luck) tries() bool {
+	if l.skip > 0 {
+		l.skip--
+		return false
+	}
+	return true
 }
 
 // giveWay lets others have the processor before the reader waits for the peer's answer.
@@ -31,23 +53,19 @@ func (l *Link) giveWay() {
 	w := &l.way
 	due := w.wrote && !w.roused && lively.Load() == 1
 	w.wrote, w.roused = false, false
-	switch {
-	case !due:
-	case w.skip > 0:
-		w.skip--
-	case l.awaitMore():
-		w.missed = 0
-	default:
-		w.missed = min(2*w.missed+1, maxSkip)
-		w.skip = w.missed
+	if due && w.luck.tries() {
+		w.luck.had(awaitMore(l.cfg.Socket, func() bool { return false }))
 	}
 }
 
-// awaitMore gives way until there is more to read, for a moment.
-func (l *Link) awaitMore() bool {
+// awaitMore gives way until there is more to read, or it is over, for a moment.
+func awaitMore(from Socket, over func() bool) bool {
 	for range gives {
-		if l.cfg.Socket.More() {
+		if from.More() {
 			return true
+		}
+		if over() {
+			return false
 		}
 		yield()
 	}

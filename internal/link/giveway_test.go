@@ -112,6 +112,8 @@ func TestReaderGivesWay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				lively.Store(tt.others) // what ended in other tests may still be counted
+				asking.Store(true)      // who asks does not look here
+				defer asking.Store(false)
 				b, peer := rawPeer(t, reflects(), options{})
 				looks := int32(0)
 				more := func() bool {
@@ -124,6 +126,7 @@ func TestReaderGivesWay(t *testing.T) {
 					if tt.asks {
 						go func() { _, _ = b.Request(t.Context(), requestFrame(1, "")) }()
 						with = append(with, must(wire.AppendAnswer(nil, peer.hear(wire.Request).N, nil, nil)))
+						synctest.Wait() // until it is not writing any more
 					}
 					peer.say(append(with, dataFrame(1, ""))...)
 					peer.hear(wire.Data)

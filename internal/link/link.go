@@ -67,7 +67,8 @@ type Link struct {
 	work    sync.WaitGroup // the writer
 	ended   func(why error)
 
-	way way // the reader's
+	way    way  // the reader's
+	askers luck // of those who give way: theirs is asking
 
 	// Guarded by the stream's mu.
 	opened    bool

@@ -191,6 +191,11 @@ func (s *Stream) putAwaited(ctx context.Context, frame []byte, put func(s *sessi
 	}
 	s.waiting[tag] = ch
 	s.most = max(s.most, len(s.waiting))
+	if s.asksAloneLocked(len(frame)) {
+		put(s.session, frame, tag)
+		s.askLocked(ch)
+		return tag, nil
+	}
 	err := s.putLocked(ctx, bulk, frame, "", func() { put(s.session, frame, tag) })
 	if err != nil {
 		s.waiterLocked(tag)

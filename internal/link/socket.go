@@ -15,8 +15,8 @@ type Socket interface {
 	// Read returns the next binary message. The bytes are good until the
 	// next Read. Its errors are *bus.Error or *[Fault].
 	Read() ([]byte, error)
-	// More tells whether the next Read would probably return at once. By the
-	// reader.
+	// More tells whether the next Read would probably return at once. It may be
+	// called by anyone.
 	More() bool
 	// Write writes one binary message. The bytes stay the caller's.
 	Write(b []byte) error

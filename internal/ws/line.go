@@ -34,7 +34,7 @@ type line struct {
 	// is the writer's, but for the goodbye that the library says by itself.
 	writeDue atomic.Int64
 
-	peek *peek // the reader's; nil: there was no need yet
+	peek atomic.Pointer[peek] // nil: there was no need yet
 
 	interrupted atomic.Bool // nothing more is to be waited for
 }

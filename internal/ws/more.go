@@ -2,23 +2,26 @@ package ws
 
 import (
 	"net"
+	"sync/atomic"
 	"syscall"
 )
 
 // More implements [link.Socket]. It asks the system what TLS has not taken yet; where
 // there is no connection of the system's it says no.
 func (s *Socket) More() bool {
-	if s.line.peek == nil {
-		s.line.peek = newPeek(s.line.Conn)
+	p := s.line.peek.Load()
+	if p == nil {
+		p = newPeek(s.line.Conn)
+		s.line.peek.Store(p)
 	}
-	return s.line.peek.more()
+	return p.more()
 }
 
 // A peek looks at whether a connection has received anything.
 type peek struct {
 	raw  syscall.RawConn // nil: it cannot be known
 	look func(fd uintptr)
-	came bool
+	came atomic.Bool // who looks at the same time sees the same
 }
 
 // newPeek makes one for the connection of the system's that is at the bottom of conn.
@@ -35,11 +38,10 @@ func newPeek(conn net.Conn) *peek {
 		}
 		conn = c.NetConn()
 	}
-	p.look = func(fd uintptr) { p.came = readable(fd) }
+	p.look = func(fd uintptr) { p.came.Store(readable(fd)) }
 	return p
 }
 
 func (p *peek) more() bool {
-	p.came = false
-	return p.raw != nil && p.raw.Control(p.look) == nil && p.came
+	return p.raw != nil && p.raw.Control(p.look) == nil && p.came.Load()
 }

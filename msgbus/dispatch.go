@@ -21,7 +21,8 @@ type dispatch struct {
 	// ended is when the last message was handled of those handled one at a time; 0:
 	// that is not known. It belongs to whoever handles them, as does spare.
 	ended time.Duration
-	spare []handling // for the next messages
+	spare []handling    // for the next messages
+	usual *surroundings // of one-way messages
 }
 
 var _ link.Handler = (*dispatch)(nil)
@@ -29,12 +30,18 @@ var _ link.Handler = (*dispatch)(nil)
 // incomingKey finds the message in hand in a handler's context.
 type incomingKey struct{}
 
-// handling is a handler's context: the link's, and which message is in hand.
+// handling is a handler's context: the link's, and which message is in hand. It is
+// small, as there is one for each message; the rest they share.
 type handling struct {
+	*surroundings
+	n uint64
+}
+
+// surroundings are what is the same for all one-way messages of a connection.
+type surroundings struct {
 	context.Context
 	conn *Conn
 	kind wire.Kind
-	n    uint64
 }
 
 func (h *handling) Value(key any) any {
@@ -100,15 +107,21 @@ const together = 8
 
 // context makes a handler's context. A handler may keep it, and so it is not used again.
 func (d *dispatch) context(ctx context.Context, in *link.Incoming, alone bool) *handling {
-	if !alone || !in.Follows || in.Kind != wire.Data { // a request's own context is not to be kept with others
-		return &handling{Context: ctx, conn: d.conn, kind: in.Kind, n: in.N}
+	if !alone || in.Kind != wire.Data { // a request's own context is not to be kept with others
+		return &handling{&surroundings{ctx, d.conn, in.Kind}, in.N}
+	}
+	if d.usual == nil {
+		d.usual = &surroundings{ctx, d.conn, wire.Data} // the session's handlers all get the same
+	}
+	if !in.Follows {
+		return &handling{d.usual, in.N}
 	}
 	if len(d.spare) == 0 {
 		d.spare = make([]handling, together)
 	}
 	h := &d.spare[0]
 	d.spare = d.spare[1:]
-	*h = handling{Context: ctx, conn: d.conn, kind: in.Kind, n: in.N}
+	*h = handling{d.usual, in.N}
 	return h
 }
 

@@ -96,7 +96,7 @@ func (c *Client) dropped(conn *connection, why error) {
 	if c.cfg.OnDrop != nil && !left && !c.closedBy(conn, why) {
 		// As a handler's context it does not wait for the next connection, which
 		// comes after OnDrop.
-		ctx := &handling{Context: c.life, client: c, conn: conn}
+		ctx := &handling{surroundings: &surroundings{Context: c.life, client: c, conn: conn}}
 		c.protect("OnDrop", func() { c.cfg.OnDrop(ctx, c, why) })
 	}
 	c.mu.Lock()

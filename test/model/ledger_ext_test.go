@@ -2,6 +2,7 @@ package model_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -237,10 +238,11 @@ func act(ctx context.Context, l *letter, p party) error {
 // meantToFail is the reason of a letter's failure.
 const meantToFail = "letter %d was meant to fail"
 
-// failed is told of an error that a sender was told of.
+// failed is told of an error that a sender was told of. That of a handler of his own
+// may have the same reason, where it failed because the letter ended its session.
 func (b *ledger) failed(err error) {
-	var e *bus.Error
-	if e = bus.AsError(err); e == nil || !e.Remote {
+	e := bus.AsError(err)
+	if e == nil || !e.Remote || errors.Is(err, bus.ErrDropped) {
 		return
 	}
 	var id int64

@@ -35,14 +35,16 @@ func (c *Context) Begin(parent context.Context, deadline time.Time, late error) 
 	c.parent, c.deadline, c.late = parent, deadline, late
 }
 
-// Cancel ends it. cause is its cause where it has no deadline of its own, and nil is
-// [context.Canceled]. Who watches is told. Only the first call counts. Whoever begins a
-// Context cancels it.
+// Cancel ends it, for a cause; nil is [context.Canceled]. Who watches is told. Only the
+// first call counts. Whoever begins a Context cancels it.
 func (c *Context) Cancel(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.canceled {
 		return
+	}
+	if cause != nil && c.inner == nil && c.isOverLocked() { // that came first
+		c.becomeLocked()
 	}
 	c.canceled, c.cause = true, cause
 	if c.end != nil {
@@ -123,8 +125,12 @@ func (c *Context) becomeLocked() context.Context {
 			c.end(c.cause)
 		}
 	default:
-		inner, stop := context.WithDeadlineCause(c.parent, c.deadline, c.late)
-		c.inner, c.end = inner, func(error) { stop() }
+		within, end := context.WithCancelCause(c.parent)
+		inner, stop := context.WithDeadlineCause(within, c.deadline, c.late)
+		c.inner, c.end = inner, func(cause error) {
+			end(cause) // first: stop knows no cause
+			stop()
+		}
 	}
 	return c.inner
 }

@@ -1,10 +1,13 @@
 package link
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"busd/bus"
 	"busd/internal/wire"
 )
 
@@ -14,10 +17,11 @@ func TestWhoAsksAloneWrites(t *testing.T) {
 		before func(t *testing.T, a *end)
 		want   string // who writes
 	}{
-		"alone":          {func(*testing.T, *end) {}, "askLocked"},
-		"after a little": {func(t *testing.T, a *end) { _ = a.Send(t.Context(), dataFrame(1, "")) }, "askLocked"},
-		"after much":     {func(t *testing.T, a *end) { _ = a.Send(t.Context(), dataFrame(1, strings.Repeat("x", lineRoom))) }, "writeOn"},
-		"with another":   {func(t *testing.T, a *end) { go func() { _, _ = a.Request(t.Context(), requestFrame(1, "")) }() }, "writeOn"},
+		"without a buffer": {func(_ *testing.T, a *end) { a.pipe.tight.Store(true) }, "writeOn"},
+		"alone":            {func(*testing.T, *end) {}, "askLocked"},
+		"after a little":   {func(t *testing.T, a *end) { _ = a.Send(t.Context(), dataFrame(1, "")) }, "askLocked"},
+		"after much":       {func(t *testing.T, a *end) { _ = a.Send(t.Context(), dataFrame(1, strings.Repeat("x", lineRoom))) }, "writeOn"},
+		"with another":     {func(t *testing.T, a *end) { go func() { _, _ = a.Request(t.Context(), requestFrame(1, "")) }() }, "writeOn"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -35,10 +39,10 @@ func TestWhoAsksAloneWrites(t *testing.T) {
 				synctest.Wait()
 				writers := 0
 				for _, stack := range linksGoroutines() {
-					if strings.Contains(stack, ").write(") {
+					if strings.Contains(stack, "(*pipe).Write(") {
 						writers++
 						if !strings.Contains(stack, tt.want) {
-							t.Errorf("want %s to write, got\\n%s", tt.want, stack)
+							t.Errorf("want %s to write, got\n%s", tt.want, stack)
 						}
 					}
 				}
@@ -82,9 +86,8 @@ func TestWhoAsksGivesWay(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				lively.Store(tt.lively) // what ended in other tests may still be counted
+				forget(t, tt.lively)
 				asking.Store(tt.others)
-				defer asking.Store(false)
 				a, peer := rawPeer(t, nil, options{})
 				looks := 0
 				more := func() bool { looks++; return false }
@@ -105,4 +108,53 @@ func TestWhoAsksGivesWay(t *testing.T) {
 			})
 		})
 	}
+}
+
+// forget makes the process know nothing of other tests but how many streams are lively.
+func forget(t *testing.T, streams int32) {
+	t.Helper()
+	reset := func(n int32) {
+		lively.Store(n)
+		asking.Store(false)
+		busy.until.Store(0)
+		busy.pause.Store(0)
+	}
+	reset(streams)
+	t.Cleanup(func() { reset(0) })
+}
+
+// Who asks writes what he asks, and not what others put meanwhile: he waits no longer
+// than his context says.
+func TestWhoAsksWritesNothingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, peer := rawPeer(t, nil, options{})
+		wall := make(chan struct{})
+		a.pipe.wall.Store(&wall)
+		answered := make(chan error)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		go func() {
+			_, err := a.Request(ctx, requestFrame(1, ""))
+			answered <- err
+		}()
+		synctest.Wait() // it is being written
+		for range 3 {
+			if err := a.Send(t.Context(), dataFrame(2, strings.Repeat("x", 100<<10))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		next := make(chan struct{})
+		a.pipe.wall.Store(&next) // the line takes the request, and nothing else
+		close(wall)
+		begin := time.Now()
+		wantCode(t, "a request that nobody answers", <-answered, bus.CodeDeadlineExceeded)
+		if took := time.Since(begin); took > 100*time.Millisecond {
+			t.Errorf("it took %s, want what its context says", took)
+		}
+		close(next)
+		peer.hear(wire.Request)
+		for range 3 {
+			peer.hear(wire.Data) // the writer has gone on
+		}
+	})
 }

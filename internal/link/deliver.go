@@ -243,26 +243,15 @@ func (s *Stream) handlingContext(in *Incoming) (context.Context, func()) {
 	return ctx, done
 }
 
-// A requestContext is the context of a request's handler: timed is what the handler
-// gets. It ends with the session's handlers, when the request is withdrawn, and when its
-// time is over.
-type requestContext struct{ withdrawn, timed bounded.Context }
-
 // context makes the context of a request, of which done is to be called in the end.
 func (in *Incoming) context(parent context.Context) (_ context.Context, withdraw context.CancelCauseFunc, done func()) {
-	c := new(requestContext)
 	deadline := time.Time{}
 	if in.Timeout > 0 {
 		deadline = in.Arrived.Add(in.Timeout)
 	}
-	c.withdrawn.Begin(parent, time.Time{}, nil)
-	c.timed.Begin(&c.withdrawn, deadline, nil)
-	return &c.timed, c.withdrawn.Cancel, c.end
-}
-
-func (c *requestContext) end() {
-	c.timed.Cancel(nil)
-	c.withdrawn.Cancel(nil)
+	c := new(bounded.Context)
+	c.Begin(parent, deadline, nil)
+	return c, c.Cancel, func() { c.Cancel(nil) }
 }
 
 // errCanceled ends the context of what its sender takes back.

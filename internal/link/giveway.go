@@ -1,6 +1,9 @@
 package link
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 const (
 	// gives is how often a reader gives way before it waits. Measured: with 5 more are in
@@ -58,16 +61,46 @@ func (l *Link) giveWay() {
 	}
 }
 
-// awaitMore gives way until there is more to read, or it is over, for a moment.
+// awaitMore gives way until there is more to read, or it is over, for a moment. Where
+// another process computes all the time, to give way once takes as long as that may keep
+// the processor: then nobody in this process does so for a while, and each time it is
+// found to be so, for twice as long.
 func awaitMore(from Socket, over func() bool) bool {
-	for range gives {
+	now := time.Since(began)
+	if until := busy.until.Load(); !canYield || (until != 0 && int64(now) < until) {
+		return false
+	}
+	for tries := range gives {
 		if from.More() {
+			if tries > 0 {
+				busy.pause.Store(0)
+			}
 			return true
 		}
 		if over() {
 			return false
 		}
 		yield()
+		before := now
+		if now = time.Since(began); now-before > slowYield {
+			pause := min(max(2*busy.pause.Load(), int64(minBusy)), int64(maxBusy))
+			busy.pause.Store(pause)
+			busy.until.Store(int64(now) + pause)
+			return false
+		}
 	}
 	return false
 }
+
+// Of a processor that others want too.
+const (
+	// slowYield is longer than a peer takes that answers a batch.
+	slowYield = 500 * time.Microsecond
+	// minBusy and maxBusy bound for how long nobody gives way then.
+	minBusy = 50 * time.Millisecond
+	maxBusy = 10 * time.Second
+)
+
+// busy is what this process knows of the others on its processors. It is only a guess,
+// and who writes last is right.
+var busy struct{ until, pause atomic.Int64 } // since began, 0: nothing is known; a duration

@@ -111,9 +111,8 @@ func TestReaderGivesWay(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				lively.Store(tt.others) // what ended in other tests may still be counted
-				asking.Store(true)      // who asks does not look here
-				defer asking.Store(false)
+				forget(t, tt.others)
+				asking.Store(true) // who asks does not look here
 				b, peer := rawPeer(t, reflects(), options{})
 				looks := int32(0)
 				more := func() bool {
@@ -138,4 +137,45 @@ func TestReaderGivesWay(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Where to give way once takes long, nobody does for a while, and for longer each time
+// that it is still so.
+func TestNobodyGivesWayToTheBusy(t *testing.T) {
+	if !canYield {
+		t.Skip("nobody gives way here")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		forget(t, 0)
+		p, _ := Pipe(t, 1)
+		takes, looks, comes := time.Duration(0), 0, 0
+		more := func() bool { looks++; return looks == comes }
+		p.more.Store(&more)
+		await := func(takesNow time.Duration, comesAt int) (looked int, found bool) {
+			takes, looks, comes = takesNow, 0, comesAt
+			found = awaitMore(p, func() bool { time.Sleep(takes); return false })
+			return looks, found
+		}
+		steps := []struct {
+			after, takes time.Duration // that a turn takes
+			comes        int           // when there is more
+			looks        int
+		}{
+			{0, 0, 0, gives},
+			{0, time.Millisecond, 0, 1},
+			{minBusy - time.Millisecond, 0, 0, 0},
+			{time.Millisecond, time.Millisecond, 0, 1},
+			{2*minBusy - time.Millisecond, 0, 0, 0},
+			{time.Millisecond, 0, 3, 3}, // it is quiet again
+			{0, time.Millisecond, 0, 1},
+			{minBusy, 0, 0, gives},
+		}
+		for i, step := range steps {
+			time.Sleep(step.after)
+			looked, found := await(step.takes, step.comes)
+			if looked != step.looks || found != (step.comes > 0) {
+				t.Errorf("step %d: it looked %d times and found %v, want %d times, %v", i, looked, found, step.looks, step.comes > 0)
+			}
+		}
+	})
 }

@@ -54,7 +54,7 @@ type inline struct {
 	steps  int         // messages that it handled since then
 	still  int         // how often it has looked since something did
 	shy    time.Time   // until then readers only read; zero: there is no such time
-	reader *Link       // whose reader has read something and not come back to read more; nil: none
+	reader *Link       // whose reader has read something, and has not come back to read more or has left something; nil: none
 	away   bool        // it handles or writes, and its link knows how to read on
 	corked int         // frames that wait for it to write them
 }

@@ -64,7 +64,7 @@ type Link struct {
 	// conn is done when the link ends.
 	conn    context.Context
 	endConn context.CancelCauseFunc
-	work    sync.WaitGroup // the writer
+	work    sync.WaitGroup // who writes
 	ended   func(why error)
 
 	way    way  // the reader's

@@ -49,6 +49,7 @@ type pipe struct {
 	writeError       atomic.Pointer[error]
 	wall             atomic.Pointer[chan struct{}] // until it is closed nothing is taken
 	messages         atomic.Int64                  // written
+	tight            atomic.Bool                   // it has no buffer
 	more             atomic.Pointer[func() bool]   // what More says; nil: how it is
 }
 
@@ -100,6 +101,8 @@ func (p *pipe) Read() ([]byte, error) {
 		}
 	}
 }
+
+func (p *pipe) Buffers() bool { return !p.tight.Load() }
 
 // More tells whether anything has come, be it a ping.
 func (p *pipe) More() bool {

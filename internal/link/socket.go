@@ -15,9 +15,13 @@ type Socket interface {
 	// Read returns the next binary message. The bytes are good until the
 	// next Read. Its errors are *bus.Error or *[Fault].
 	Read() ([]byte, error)
-	// More tells whether the next Read would probably return at once. It may be
-	// called by anyone.
+	// More tells whether more has come than was taken from the line, so that the next
+	// Read will probably return at once. What was taken and not read it need not know
+	// of. It may be called by anyone.
 	More() bool
+	// Buffers tells whether a Write of little is over at once if all that was written
+	// before has arrived.
+	Buffers() bool
 	// Write writes one binary message. The bytes stay the caller's.
 	Write(b []byte) error
 	// Ping and Pong write a control message.
@@ -97,6 +101,7 @@ var errNoSocket = bus.Errorf(bus.CodeUnavailable, "the connection is gone")
 
 func (noSocket) Read() ([]byte, error)               { return nil, errNoSocket }
 func (noSocket) More() bool                          { return false }
+func (noSocket) Buffers() bool                       { return false }
 func (noSocket) Write([]byte) error                  { return errNoSocket }
 func (noSocket) Ping(string) error                   { return errNoSocket }
 func (noSocket) Pong(string) error                   { return errNoSocket }

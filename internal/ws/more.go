@@ -6,15 +6,21 @@ import (
 	"syscall"
 )
 
-// More implements [link.Socket]. It asks the system what TLS has not taken yet; where
-// there is no connection of the system's it says no.
-func (s *Socket) More() bool {
-	p := s.line.peek.Load()
+// More implements [link.Socket]. It asks the system. What TLS has taken already it does
+// not know of: a record mostly, where the peer writes each message by itself. Where there
+// is no connection of the system's it says no.
+func (s *Socket) More() bool { return s.line.peeks().more() }
+
+// Buffers implements [link.Socket]: a socket of the system's does.
+func (s *Socket) Buffers() bool { return s.line.peeks().raw != nil }
+
+func (l *line) peeks() *peek {
+	p := l.peek.Load()
 	if p == nil {
-		p = newPeek(s.line.Conn)
-		s.line.peek.Store(p)
+		p = newPeek(l.Conn)
+		l.peek.Store(p) // another one made meanwhile is as good
 	}
-	return p.more()
+	return p
 }
 
 // A peek looks at whether a connection has received anything.
@@ -24,10 +30,13 @@ type peek struct {
 	came atomic.Bool // who looks at the same time sees the same
 }
 
+// maxWraps is how many connections may be around the system's.
+const maxWraps = 8
+
 // newPeek makes one for the connection of the system's that is at the bottom of conn.
 func newPeek(conn net.Conn) *peek {
 	p := &peek{}
-	for conn != nil {
+	for range maxWraps {
 		if c, ok := conn.(syscall.Conn); ok {
 			p.raw, _ = c.SyscallConn() // nil if it is closed
 			break

@@ -34,6 +34,8 @@ type conn struct {
 	closed bool
 }
 
+var _ interface{ NetConn() net.Conn } = (*conn)(nil) // internal/ws asks for it
+
 // NetConn returns the connection beneath: who reads looks there whether more has come.
 func (c *conn) NetConn() net.Conn { return c.Conn }
 

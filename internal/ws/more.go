@@ -8,7 +8,7 @@ import (
 
 // More implements [link.Socket]. It asks the system. What TLS has taken already it does
 // not know of: a record mostly, where the peer writes each message by itself. Where there
-// is no connection of the system's it says no.
+// is no connection of the system's, and elsewhere than on Linux, it says no.
 func (s *Socket) More() bool { return s.line.peeks().more() }
 
 // Buffers implements [link.Socket]: a socket of the system's does.

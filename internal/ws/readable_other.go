@@ -1,6 +1,6 @@
-//go:build !unix || aix
+//go:build !linux
 
 package ws
 
-// readable tells whether a socket has received anything, where that can be known.
+// readable tells whether a socket has received anything: that is asked on Linux alone.
 func readable(uintptr) bool { return false }

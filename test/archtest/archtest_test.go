@@ -47,7 +47,7 @@ var table = map[string]room{
 	"internal/bounded": {nil, nil},
 	"internal/session": {[]string{"bus", "internal/wire"}, nil},
 	"internal/link":    {[]string{"bus", "internal/bounded", "internal/wire", "internal/session"}, nil},
-	"internal/ws":      {[]string{"bus", "internal/link"}, []string{gorilla}},
+	"internal/ws":      {[]string{"bus", "internal/link"}, []string{gorilla, sys}},
 	"internal/mtls":    {[]string{"bus"}, nil},
 	"internal/auth":    {[]string{"bus", "access", "internal/mtls"}, []string{jose}},
 	"internal/nearest": {nil, nil},
